@@ -1,0 +1,99 @@
+/** The graphs of one Moonshine model, published or prepared, loaded into ONNX Runtime. */
+import assert from 'node:assert/strict';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { toFloatPcm } from '../pipeline/audio.ts';
+import type { TokenContext } from './greedy_decoder.ts';
+import type { MoonshineArchitecture } from './moonshine_facts.ts';
+import { PreparedContext } from './prepared_context.ts';
+import { PublishedContext } from './published_decoder.ts';
+
+/** Files of a model: the published pair, or what `prepareMoonshine` made of it. */
+export interface MoonshineFiles {
+  readonly encoderPath: string;
+  readonly decoderPath: string;
+  /** The prepared decoder's second form, without which drafts are not used. */
+  readonly verifierPath?: string | undefined;
+}
+
+/** How a model is run. `threads` is the count of threads one run may use, ≥ 1. */
+export interface RunOptions {
+  readonly device: string;
+  readonly threads: number;
+  readonly architecture: MoonshineArchitecture;
+}
+
+/**
+ * Session options for a worker process: everything on the calling thread unless more threads are asked for, and no
+ * thread ever spins, because the worker next door needs the core.
+ */
+export function sessionOptions(options: {
+  readonly device: string;
+  readonly threads: number;
+}): InferenceSession.SessionOptions {
+  return {
+    executionProviders: [options.device],
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    logSeverityLevel: 3,
+    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+  };
+}
+
+interface Sessions {
+  readonly encoder: InferenceSession;
+  readonly decoder: InferenceSession;
+  readonly verifier: InferenceSession | undefined;
+}
+
+/** Holds native memory until `close`. Not re-entrant. */
+export class MoonshineGraphs {
+  readonly #sessions: Sessions;
+  readonly #architecture: MoonshineArchitecture;
+
+  private constructor(sessions: Sessions, architecture: MoonshineArchitecture) {
+    this.#sessions = sessions;
+    this.#architecture = architecture;
+  }
+
+  /** Reads the graphs from disk. Throws ONNX Runtime's error if one is missing or damaged. */
+  static async open(files: MoonshineFiles, options: RunOptions): Promise<MoonshineGraphs> {
+    const opened: InferenceSession[] = [];
+    const open = async (path: string): Promise<InferenceSession> => {
+      const session = await InferenceSession.create(path, sessionOptions(options));
+      opened.push(session);
+      return session;
+    };
+    try {
+      const encoder = await open(files.encoderPath);
+      const decoder = await open(files.decoderPath);
+      const verifier = files.verifierPath === undefined ? undefined : await open(files.verifierPath);
+      return new MoonshineGraphs({ encoder, decoder, verifier }, options.architecture);
+    } catch (error) {
+      await Promise.all(opened.map((session) => session.release()));
+      throw error;
+    }
+  }
+
+  /** Encodes the audio. The context that comes back is good for `maxTokens` tokens and until the next call. */
+  async begin(pcm: Int16Array, maxTokens: number): Promise<TokenContext> {
+    const { encoder, decoder, verifier } = this.#sessions;
+    const architecture = this.#architecture;
+    const samples = new Tensor('float32', toFloatPcm(pcm), [1, pcm.length]);
+    const encoded = await encoder.run({ input_values: samples });
+    const { last_hidden_state: hiddenState } = encoded;
+    // Which graphs these are is told by what the encoder returns.
+    if (hiddenState) return new PublishedContext(decoder, architecture, hiddenState);
+    assert('cross_key_0' in encoded, 'this is no encoder of a Moonshine model');
+    const utterance = { architecture, crossProjections: encoded, maxTokens };
+    return new PreparedContext({ step: decoder, verifier }, utterance);
+  }
+
+  async close(): Promise<void> {
+    const { encoder, decoder, verifier } = this.#sessions;
+    await encoder.release();
+    await decoder.release();
+    await verifier?.release();
+  }
+}

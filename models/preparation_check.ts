@@ -1,0 +1,106 @@
+/** Compares prepared graphs with the published ones they were built from. */
+import { SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
+import { decodeGreedily, type TokenContext } from './greedy_decoder.ts';
+import { type MoonshineArchitecture, START_TOKEN } from './moonshine_facts.ts';
+import { type MoonshineFiles, MoonshineGraphs } from './moonshine_graphs.ts';
+import { PreparedContext } from './prepared_context.ts';
+
+/** `exact without drafts`: right token by token, but reading several at once does not give the same. */
+export type PreparationVerdict = 'exact' | 'exact without drafts' | 'different';
+
+/** First three formants in Hz of a few vowels (Peterson and Barney 1952, men). */
+const VOWELS = { a: [730, 1090, 2440], e: [530, 1840, 2480], i: [270, 2290, 3010], o: [570, 840, 2410] };
+const SPOKEN: readonly (keyof typeof VOWELS)[] = ['a', 'e', 'a', 'e', 'a', 'e', 'o', 'i', 'o', 'i'];
+const VOWEL_MS = 400;
+const PITCH_HZ = 120;
+const FORMANT_BANDWIDTHS_HZ = [60, 100, 140];
+
+/** One resonator of a formant synthesiser (Klatt 1980): `next(x)` at a centre frequency that may change. */
+function resonator(bandwidthHz: number): (input: number, frequencyHz: number) => number {
+  const radius = Math.exp((-Math.PI * bandwidthHz) / SAMPLE_RATE_HZ);
+  let [last, beforeLast] = [0, 0];
+  return (input, frequencyHz) => {
+    const feedback = 2 * radius * Math.cos((2 * Math.PI * frequencyHz) / SAMPLE_RATE_HZ);
+    const output = input + feedback * last - radius * radius * beforeLast;
+    [last, beforeLast] = [output, last];
+    return output;
+  };
+}
+
+/** Four seconds of vowels, so speech-like that the English model writes words for them. */
+function vowelSignal(): Int16Array {
+  const vowelSamples = (VOWEL_MS * SAMPLE_RATE_HZ) / 1_000;
+  const pitchSamples = Math.round(SAMPLE_RATE_HZ / PITCH_HZ);
+  const resonators = FORMANT_BANDWIDTHS_HZ.map(resonator);
+  return Int16Array.from({ length: SPOKEN.length * vowelSamples }, (_, at) => {
+    const index = Math.floor(at / vowelSamples);
+    const progress = (at % vowelSamples) / vowelSamples;
+    const from = VOWELS[SPOKEN[index] ?? 'a'];
+    const to = VOWELS[SPOKEN[index + 1] ?? SPOKEN[index] ?? 'a'];
+    const pulse = at % pitchSamples === 0 ? 1 : 0;
+    const voice = resonators.reduce((sum, resonate, i) => {
+      const [start = 0, end = 0] = [from[i], to[i]];
+      return sum + resonate(pulse, start + (end - start) * progress ** 2) / (i + 1);
+    }, 0);
+    const loudness = Math.min(1, 8 * progress, 8 * (1 - progress));
+    return Math.max(-32_000, Math.min(32_000, voice * 1_500 * (0.15 + 0.85 * loudness)));
+  });
+}
+
+/** Tokens that are read whatever the audio says, so that models that hear no words are compared too. */
+const READ_TOKENS = [START_TOKEN, 306, 626, 29892, 306, 626, 1286, 29889, 450, 4996, 17354, 1701];
+/** Of these, the share after which both must choose the same: with audio that does not fit, choices are close. */
+const AGREEMENT_MIN_RATIO = 0.75;
+
+async function readSingly(context: TokenContext): Promise<number[]> {
+  const chosen: number[] = [];
+  for (const token of READ_TOKENS) chosen.push(...(await context.extend([token])));
+  return chosen;
+}
+
+/** Whether reading tokens together computes, to the last bit, what reading them one by one does. */
+async function readsTogether(singly: TokenContext, together: TokenContext): Promise<boolean> {
+  if (!(singly instanceof PreparedContext && together instanceof PreparedContext)) return false;
+  const choices = [await readSingly(singly), await together.extend(READ_TOKENS)];
+  const [expected, kept] = [singly.keptRows(), together.keptRows()];
+  return choices[0]?.join() === choices[1]?.join() && expected.every((value, at) => value === kept[at]);
+}
+
+function agreementRatio(some: readonly number[], others: readonly number[]): number {
+  return some.filter((token, at) => token === others[at]).length / some.length;
+}
+
+async function compare(published: MoonshineGraphs, prepared: MoonshineGraphs): Promise<PreparationVerdict> {
+  const pcm = vowelSignal();
+  const maxTokens = 2 * READ_TOKENS.length;
+  const decode = async (graphs: MoonshineGraphs) =>
+    decodeGreedily(await graphs.begin(pcm, maxTokens), { maxTokens, draft: [] });
+  const [expected, heard] = [await decode(published), await decode(prepared)];
+  if (expected.tokens.join() !== heard.tokens.join()) return 'different';
+
+  const choices = await readSingly(await published.begin(pcm, maxTokens));
+  const preparedChoices = await readSingly(await prepared.begin(pcm, maxTokens));
+  if (agreementRatio(choices, preparedChoices) < AGREEMENT_MIN_RATIO) return 'different';
+  const [singly, together] = [await prepared.begin(pcm, maxTokens), await prepared.begin(pcm, maxTokens)];
+  return (await readsTogether(singly, together)) ? 'exact' : 'exact without drafts';
+}
+
+/** Runs both on the same generated signal, on one thread. Throws ONNX Runtime's error if a graph cannot run. */
+export async function comparePrepared(
+  publishedFiles: MoonshineFiles,
+  preparedFiles: MoonshineFiles,
+  architecture: MoonshineArchitecture,
+): Promise<PreparationVerdict> {
+  const options = { device: 'cpu', threads: 1, architecture } as const;
+  const published = await MoonshineGraphs.open(publishedFiles, options);
+  try {
+    const prepared = await MoonshineGraphs.open(preparedFiles, options);
+    try {
+      return await compare(published, prepared);
+    } finally {
+      await prepared.close();
+    }
+  } finally {
+    await published.close();
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The audio vocabulary. Inside the server there is one form of audio: 16 kHz, mono, signed 16-bit PCM in an
+ * `Int16Array`. A position in it is a count of samples since the start of the session's audio.
+ */
+
+/** Sample rate of all PCM inside the server, in Hz; both models were trained at it. */
+export const SAMPLE_RATE_HZ = 16_000;
+
+/** Samples in one voice-activity frame: Silero v5 takes exactly 512 samples (32 ms) at 16 kHz. */
+export const FRAME_SAMPLES = 512;
+
+/** Encodings a session can be opened with. `opus`: each message is exactly one Opus packet (RFC 6716). */
+export const AUDIO_ENCODINGS = ['opus', 'pcm_s16le'] as const;
+export type AudioEncoding = (typeof AUDIO_ENCODINGS)[number];
+
+/**
+ * How a client's bytes are to be read. `sampleRateHz` (8,000–48,000) and `channels` (1 or 2, interleaved)
+ * describe `pcm_s16le`; Opus packets carry their own and are always decoded to 16 kHz mono.
+ */
+export interface AudioFormat {
+  readonly encoding: AudioEncoding;
+  readonly sampleRateHz: number;
+  readonly channels: number;
+}
+
+/** Converts a count of 16 kHz samples to ms (fractional). */
+export function samplesToMs(samples: number): number {
+  return (samples * 1000) / SAMPLE_RATE_HZ;
+}
+
+/** Converts ms to a whole count of 16 kHz samples, rounding to the nearest. */
+export function msToSamples(ms: number): number {
+  return Math.round((ms * SAMPLE_RATE_HZ) / 1000);
+}
+
+/** Scales 16-bit PCM to float samples in [-1, 1). */
+export function toFloatPcm(pcm: Int16Array): Float32Array {
+  const floats = new Float32Array(pcm.length);
+  for (let i = 0; i < pcm.length; i++) floats[i] = (pcm[i] ?? 0) / 32_768;
+  return floats;
+}

@@ -1,0 +1,358 @@
+/** Every bound in the server: its unit, its reason, and how it relates to the others. */
+import assert from 'node:assert/strict';
+
+/** Largest Opus message. RFC 6716 caps a frame at 1,275 bytes; 1,500 is libFuzzer's own bound for a packet. */
+export const OPUS_MESSAGE_MAX_BYTES = 1_500;
+/** Longest audio in one Opus packet (RFC 6716 section 3.1). */
+export const OPUS_PACKET_MAX_MS = 120;
+/** Largest PCM message: 250 ms of 48 kHz stereo is 48,000 bytes, the largest slice common clients send. */
+export const PCM_MESSAGE_MAX_BYTES = 49_152;
+/** Largest control message; a `start` with every field is under 500 bytes. */
+export const CONTROL_MESSAGE_MAX_BYTES = 4_096;
+/** Largest utterance id that a resumed session may begin with: centuries of speech, and far below where integers end. */
+export const UTTERANCE_ID_MAX = 2_147_483_647;
+/** Longest id of a `flush`; it is echoed. */
+export const FLUSH_ID_MAX_LENGTH = 64;
+/** Sample rates of PCM that are accepted: telephony to studio. */
+export const PCM_RATE_MIN_HZ = 8_000;
+export const PCM_RATE_MAX_HZ = 48_000;
+/**
+ * Most positions between two input samples for which a resampling filter is tabulated. Rates that need more (44,101 Hz
+ * needs 16,000) are interpolated between neighbours, with an error below that of 16-bit rounding; a table for every
+ * position would let a client's choice of rate cost megabytes.
+ */
+export const RESAMPLER_PHASE_MAX_COUNT = 512;
+/** Rates whose filters are kept; clients use a handful. The least recently added goes first. */
+export const RESAMPLER_FILTER_MAX_COUNT = 16;
+/** The transport's hard stop. Our own bounds are below it, so that clients get a close code and a reason. */
+export const TRANSPORT_MESSAGE_MAX_BYTES = 65_536;
+
+/** Largest API key or token; a key has 46 bytes, a token some 300. */
+export const CREDENTIAL_MAX_BYTES = 4_096;
+/** Longest life of a token: a browser asks for another one long before. */
+export const TOKEN_LIFE_MAX_MS = 24 * 60 * 60 * 1_000;
+/** API keys in one file, and the file's size: an entry with the longest name has under 500 bytes. */
+export const KEYS_MAX_COUNT = 1_000;
+export const KEYS_FILE_MAX_BYTES = 1_048_576;
+/** Longest name of an API key. */
+export const KEY_NAME_MAX_LENGTH = 64;
+/** A key that was created or revoked counts after this time at the latest. */
+export const KEYS_POLL_INTERVAL_MS = 2_000;
+/** Connections that may wait for a token in their first message, and bytes that each of them may send meanwhile. */
+export const PENDING_TOKEN_MAX_COUNT = 256;
+export const PENDING_TOKEN_MAX_BYTES = 65_536;
+/** Addresses whose rate of connections is remembered; some 150 bytes each. */
+export const ADDRESS_TABLE_MAX_COUNT = 65_536;
+/** Connections an address may open at once, as a share of what it may open in a minute. */
+export const CONNECTION_BURST_RATIO = 0.25;
+/** Told to a client that has all its sessions: one of them may have ended by then. */
+export const SESSIONS_RETRY_AFTER_SECONDS = 10;
+/** Origins that can be configured. */
+export const ALLOWED_ORIGINS_MAX_COUNT = 256;
+/** Largest count of sessions or connections that can be configured: more than any one machine serves. */
+export const ACCESS_COUNT_MAX = 1_000_000;
+
+/** Time from the open socket to a valid `start`. */
+export const HANDSHAKE_MAX_MS = 5_000;
+/** Time without audio or `keepAlive` after which a session is closed. */
+export const IDLE_MAX_MS = 10_000;
+/** Longest session; uWebSockets.js allows at most 240 minutes. */
+export const SESSION_MAX_MS = 4 * 60 * 60 * 1_000;
+/** Wall-clock time without audio after which an utterance in progress ends, beyond the session's silenceMs. */
+export const AUDIO_STOPPED_GRACE_MS = 500;
+
+/** Range of the trailing silence a session may ask for. */
+export const SILENCE_MIN_MS = 100;
+export const SILENCE_MAX_MS = 3_000;
+/** Range of the longest utterance a session may ask for. Moonshine was trained on spans of up to 30 s. */
+export const UTTERANCE_MIN_MS = 2_000;
+export const UTTERANCE_MAX_MS = 29_000;
+
+/** Longest audio a recogniser accepts. */
+export const RECOGNISER_PCM_MAX_MS = 30_000;
+/** Shortest audio worth running the model on; less is no speech. */
+export const RECOGNISER_PCM_MIN_MS = 100;
+/** Token budget of a hypothesis: per second of audio (the model card's cap against loops), and for any audio. */
+export const TOKENS_PER_AUDIO_SECOND_COUNT = 6.5;
+export const TOKENS_SPARE_COUNT = 4;
+/** A hypothesis whose end is this many copies of one phrase, of this many tokens together, is a loop. */
+export const REPETITION_MIN_COUNT = 4;
+export const REPETITION_MIN_TOKENS_COUNT = 16;
+/** The same for a hypothesis that used up its token budget, which speech never does. */
+export const EXHAUSTED_REPETITION_MIN_COUNT = 3;
+export const EXHAUSTED_REPETITION_MIN_TOKENS_COUNT = 6;
+/** Text of more tokens than this is withheld: fast speech has 6 a second of speech; twice that, and room for a short word. */
+export const TOKENS_PER_SPEECH_SECOND_MAX_COUNT = 12;
+export const TOKENS_FREE_COUNT = 4;
+/** Voiced audio below this holds no word: two frames of 32 ms, the least that a flush makes an utterance of. */
+export const SPEECH_MIN_SAMPLES = 1_024;
+
+/** Time from `stop` to `done`; beyond it the finals that are owed cannot be had here. Parked workers come back in 10 s. */
+export const SESSION_STOP_MAX_MS = 60_000;
+
+/** Audio a client may send ahead of real time before it is throttled (burst after a reconnect, buffered start). */
+export const AHEAD_OF_REALTIME_MAX_MS = 30_000;
+/** Audio ahead of real time at which the session is closed. */
+export const AHEAD_OF_REALTIME_CLOSE_MS = 60_000;
+/** Input bytes of one session that are on their way to its audio worker and not yet processed. */
+export const SESSION_INFLIGHT_MAX_BYTES = 4 * 1_024 * 1_024;
+/** What an input counts for beside its bytes, so that many tiny ones are bounded too. Measured: 100–150 bytes of heap. */
+export const INPUT_OVERHEAD_BYTES = 64;
+/** Inputs for one audio worker are sent together this often: fewer, larger messages between processes. */
+export const INPUT_COALESCE_MS = 10;
+/** A session's audio path is checkpointed after this much audio: what a replay has to decode again at most. */
+export const CHECKPOINT_INTERVAL_MS = 2_000;
+/** The same after so many inputs: flushes bring no audio, and would be kept for ever. Speech has 100 packets in 2 s. */
+export const CHECKPOINT_INTERVAL_COUNT = 256;
+/** Window of messages, and undecodable ones in it, that show the audio not to be in the named encoding. */
+export const FAULT_WINDOW_COUNT = 100;
+export const FAULT_WINDOW_MAX_COUNT = 30;
+/** Undecodable Opus messages in a row after which a decoder starts afresh: its state is then made of what was invented. */
+export const OPUS_FAULT_RUN_MAX_COUNT = 3;
+/** First messages of a session that are looked at for being Opus at all, and those out of step that say no; measured there. */
+export const OPUS_EVIDENCE_COUNT = 16;
+export const OPUS_OUT_OF_STEP_MAX_COUNT = 9;
+/** Bytes a socket may hold back because the client does not read. */
+export const SEND_BUFFER_MAX_BYTES = 256 * 1_024;
+/** Clients' connections: one that nothing was heard from in this time is asked for a sign of life, and is cut off after … */
+export const KEEP_ALIVE_INTERVAL_MS = 10_000;
+/** … this many such intervals in silence. */
+export const KEEP_ALIVE_MISSED_COUNT = 2;
+/** Time a peer has to read what is left and to answer a close frame. */
+export const CLOSE_MAX_MS = 5_000;
+/** Time for the headers of a request; uWebSockets.js has 10 s built in, this is the same for the other transport. */
+export const HTTP_HEADERS_MAX_MS = 10_000;
+/** Time for the body of a request, and again for its answer. */
+export const HTTP_EXCHANGE_MAX_MS = 30_000;
+/** Largest body of a request: four minutes of 16 kHz PCM. */
+export const HTTP_BODY_MAX_BYTES = 8 * 1_024 * 1_024;
+/** Bodies that may be in memory at once, all requests together. */
+export const HTTP_BODIES_MAX_BYTES = 64 * 1_024 * 1_024;
+/** Finals and flushes that one session may be owed. */
+export const PENDING_DELIVERY_MAX_COUNT = 64;
+/** How often sessions look at the clock, for endpoints and time-outs. */
+export const TICK_INTERVAL_MS = 100;
+
+/**
+ * Streams judged in one run of the voice detector. Measured: a frame costs 160 µs alone, 60 to 80 µs among 32 and no
+ * less among 64; 32 take 2 to 3 ms, during which the worker reads no message.
+ */
+export const VOICE_BATCH_MAX_COUNT = 32;
+
+/** Live Opus decoders in one WebAssembly instance, and instances in one audio worker. */
+export const DECODERS_PER_SHARD_COUNT = 64;
+export const SHARDS_PER_WORKER_COUNT = 64;
+/** Sessions one audio worker can hold a decoder for. */
+export const SESSIONS_PER_AUDIO_WORKER_COUNT = SHARDS_PER_WORKER_COUNT * DECODERS_PER_SHARD_COUNT;
+
+/** Finals that may wait in the scheduler, all sessions together. Beyond it new sessions are refused long before. */
+export const FINAL_QUEUE_MAX_COUNT = 1_024;
+/** A partial is worth its cost when at least this much audio is new since the last. */
+export const PARTIAL_NEW_AUDIO_MIN_MS = 200;
+/** When a final should have been sent after its endpoint; the order of finals follows from it. */
+export const FINAL_OBJECTIVE_MS = 500;
+/** A final that has not come by then is given up: what was last shown is sent instead, with a notice. */
+export const FINAL_WAIT_MAX_MS = 60_000;
+/** When load would make partials rarer than this, they are suspended instead: they would only confuse. */
+export const PARTIAL_INTERVAL_MAX_MS = 4_000;
+/** Suspended partials come back when they would be this much more frequent than that: no flapping at the bound. */
+export const PARTIAL_RESUME_RATIO = 0.75;
+/** Share of the slots' time that partials may take. Finals go first in any case, and most are computed as partials. */
+export const PARTIAL_SLOT_SHARE = 0.9;
+/** Weight of the latest partial in the running mean of what partials cost: one that was slow by chance is soon forgotten. */
+export const PARTIAL_COST_WEIGHT_RATIO = 0.25;
+/** Age of a waiting final at which new sessions are refused at once; where partials are suspended, FINAL_OBJECTIVE_MS. */
+export const FINAL_WAIT_FULL_MS = 2 * FINAL_OBJECTIVE_MS;
+/** The load is looked at this often … */
+export const LOAD_SAMPLE_INTERVAL_MS = 250;
+/** … and is the mean over so many samples, five seconds: one stall, or one burst of finals, is no load. */
+export const LOAD_WINDOW_COUNT = 20;
+/**
+ * Shares of what there is at which the server gives something up: partials, then new sessions, then sessions in which
+ * nobody speaks. Queues grow without bound near 1; what lies above the last is for those who speak.
+ */
+export const LOAD_SUSPEND_RATIO = 0.7;
+export const LOAD_REFUSE_RATIO = 0.85;
+export const LOAD_SHED_RATIO = 0.92;
+/** What was given up comes back when the load is this much lower. */
+export const LOAD_HYSTERESIS_RATIO = 0.05;
+/** A session is quiet when nobody has spoken in it for so long: a pause in a conversation is shorter. */
+export const QUIET_MIN_MS = 60_000;
+/** Room that sessions need beside what the processes take at rest; growth is measured against at least this. */
+export const MEMORY_ROOM_MIN_BYTES = 128 * 1_024 * 1_024;
+/** Told to who is refused: when a burst is over, and when the ladder may have been climbed down. */
+export const OVERLOAD_RETRY_AFTER_SECONDS = 5;
+/** The same where all sessions are taken, where the server is not ready yet, and where it drains: another one is there. */
+export const FULL_RETRY_AFTER_SECONDS = 10;
+export const UNREADY_RETRY_AFTER_SECONDS = 2;
+export const DRAINING_RETRY_AFTER_SECONDS = 1;
+/** Deaths of workers on one job after which its audio is poison. */
+export const JOB_DEATH_MAX_COUNT = 2;
+/** The same where workers without a job died too, so that something else than audio ends them; audio may still be at fault. */
+export const JOB_DEATH_EXCUSED_MAX_COUNT = 8;
+/** A session whose audio ends workers again within this time is closed. */
+export const AUDIO_POISON_REPEAT_MS = 10 * 60 * 1_000;
+/** How long the death of a worker without a job excuses those of workers that had one. */
+export const DISTURBANCE_MS = 10_000;
+/** Job deadline: at least this, and this times the audio's duration. Measured: 0.03 × on one core. */
+export const JOB_DEADLINE_MIN_MS = 2_000;
+export const JOB_DEADLINE_AUDIO_RATIO = 0.5;
+
+/** Time a worker has from its start to `ready`, with the model loaded and warmed. */
+export const WORKER_START_MAX_MS = 60_000;
+/** An idle worker is asked for a sign of life this often … */
+export const HEARTBEAT_INTERVAL_MS = 1_000;
+/** … and is killed when it has not answered for this long. */
+export const HEARTBEAT_MAX_MS = 5_000;
+/** Before silence is judged, messages that wait unread are given this long: it may be we who stood still. */
+export const LATE_MESSAGE_GRACE_MS = 250;
+/** A worker above this is replaced when it is idle. Measured: 236 to 245 MB with the tiny model, warmed. */
+export const WORKER_RSS_MAX_BYTES = 1_536 * 1_024 * 1_024;
+/** Steps of the kill ladder: asked to stop, then SIGTERM, then SIGKILL. */
+export const STOP_ASK_MAX_MS = 1_000;
+export const STOP_TERM_MAX_MS = 1_000;
+/** A process that SIGKILL did not end by then is stuck in a driver; it is given up, and its slot goes on without it. */
+export const STOP_KILL_MAX_MS = 5_000;
+/** Restart back-off: doubling from the first to the last, with jitter of a fifth. */
+export const RESTART_BACKOFF_MIN_MS = 100;
+export const RESTART_BACKOFF_MAX_MS = 10_000;
+/** More deaths than this in the window park a slot for the window's length. */
+export const RESTART_INTENSITY_COUNT = 5;
+export const RESTART_INTENSITY_WINDOW_MS = 10_000;
+/** Deaths on an accelerator in that window, all slots together, from which on each slot that loses a worker goes on on the CPU. */
+export const DEVICE_DEATH_MAX_COUNT = 3;
+/** A slot that does without its accelerator tries it this often … */
+export const DEVICE_PROBE_INTERVAL_MS = 10_000;
+/** … and trusts it when a worker there has heard the canary phrase so many times on end. */
+export const DEVICE_PROBE_PASS_COUNT = 3;
+/** Last lines of a worker's stderr that are kept for its crash report. */
+export const STDERR_TAIL_MAX_BYTES = 65_536;
+/** Time that what a dead worker still had in its pipes has to be read, before its death is told. */
+export const LAST_WORDS_MAX_MS = 100;
+
+/** Time npm may take to fetch one package: the largest (69 MB) over 1 Mbit/s takes 9 minutes. */
+export const DOWNLOAD_MAX_MS = 30 * 60 * 1_000;
+/** Tries to put a prepared folder in place: one is enough but for processes that replace the same damaged one at once. */
+export const PUBLISH_MAX_COUNT = 3;
+/** A download folder untouched for this long belongs to nobody, even if its owner cannot be asked. */
+export const DOWNLOAD_ABANDONED_MS = 2 * 60 * 60 * 1_000;
+/** Time a model's graphs may take to be prepared. Measured: 5 to 7 s on one busy core, the largest too. */
+export const PREPARATION_MAX_MS = 5 * 60 * 1_000;
+
+/** Time an utterance in progress has to end by itself when the server drains. */
+export const DRAIN_SPEECH_MAX_MS = 5_000;
+/** Workers of one role that can be configured, and threads of one run: more than any machine this is meant for has cores. */
+export const WORKERS_MAX_COUNT = 64;
+export const INFERENCE_THREADS_MAX_COUNT = 64;
+/** Audio of a file that may wait to go out before `transcribe` reads on: enough to keep the connection busy. */
+export const FILE_UNSENT_MAX_MS = 1_000;
+/** Largest configuration file; one with every setting is under 2,000 bytes. */
+export const CONFIG_FILE_MAX_BYTES = 65_536;
+
+/** Requests to the admin port: time to send the headers, time for all of it, and open connections. */
+export const ADMIN_HEADERS_MAX_MS = 5_000;
+export const ADMIN_REQUEST_MAX_MS = 10_000;
+export const ADMIN_CONNECTION_MAX_COUNT = 64;
+
+/** Log bytes that may wait for whoever reads stdout; what comes on top is dropped and counted. */
+export const LOG_BUFFER_MAX_BYTES = 1_048_576;
+/** Time the last lines have to be written when the server ends. */
+export const LOG_FLUSH_MAX_MS = 1_000;
+/** Lines of one event in a window; what comes on top is counted and summed up in one line. */
+export const LOG_REPEAT_MAX_COUNT = 100;
+export const LOG_REPEAT_WINDOW_MS = 10_000;
+/** Events that are told apart for that; their names are constants, so this many never exist. */
+export const LOG_EVENT_MAX_COUNT = 1_024;
+
+/** Beginning of an utterance by which it is known again: well beyond the pre-roll, which is often digital silence. */
+export const POISON_HEAD_MS = 500;
+/** Contents that are remembered as poison, and beginnings that are suspect: more means that the machine is at fault. */
+export const POISON_MEMORY_MAX_COUNT = 256;
+/** Messages shorter than this are not remembered as poison: Opus packets of silence have 1 to 10 bytes, and are often equal. */
+export const POISON_MESSAGE_MIN_BYTES = 16;
+/** How long poison is refused, and kept on disk: longer would outlive the update that cures it. */
+export const QUARANTINE_AGE_MAX_MS = 24 * 60 * 60 * 1_000;
+/** How long a beginning that ended one worker is suspect: a client that tries again does so within minutes. */
+export const SUSPECT_AGE_MAX_MS = 10 * 60 * 1_000;
+/** Bounds of the quarantine on disk: an utterance of 30 s is 1 MB. */
+export const QUARANTINE_MAX_COUNT = 64;
+export const QUARANTINE_MAX_BYTES = 64 * 1_024 * 1_024;
+/** The folder is looked through this often, for what has expired and for what an operator has cleared. */
+export const QUARANTINE_SWEEP_INTERVAL_MS = 30_000;
+/** Bytes of the folder of crash reports, Node's own included; and the most reports that can be configured. */
+export const CRASH_REPORTS_MAX_BYTES = 200 * 1_024 * 1_024;
+export const CRASH_REPORTS_MAX_COUNT = 1_000;
+/** Reports that may wait for a slow disk; each is at most about 70 KB. What comes on top is logged, not written. */
+export const CRASH_REPORT_QUEUE_MAX_COUNT = 32;
+/** Bytes of a worker's last words in a log line, where the report could not be written. */
+export const CRASH_LOG_STDERR_MAX_BYTES = 4_096;
+/** Largest report of Node's that is kept. Measured: 11 KB, more with many handles. */
+export const NODE_REPORT_MAX_BYTES = 1_024 * 1_024;
+/** Time the last crash reports have to be written when the server ends. */
+export const CRASH_REPORT_FLUSH_MAX_MS = 1_000;
+
+/**
+ * Attempts of `transcribe` to reach a server that has not answered yet: 2 to 4 s, enough for one that starts listening,
+ * and soon enough for somebody who mistyped its port.
+ */
+export const FIRST_CONNECTION_MAX_ATTEMPTS = 5;
+/** Time a drain may take before what is left is closed. */
+export const DRAIN_MAX_MS = 25_000;
+/** Time a gateway that was asked to stop has for all but the drain; then its supervisor kills it. */
+export const GATEWAY_END_MAX_MS = 10_000;
+
+const RELATIONS: readonly (readonly [lower: number, higher: number, why: string])[] = [
+  [OPUS_MESSAGE_MAX_BYTES, PCM_MESSAGE_MAX_BYTES, 'an Opus packet is smaller than a PCM message'],
+  [PCM_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [CONTROL_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [UTTERANCE_MAX_MS, RECOGNISER_PCM_MAX_MS, 'every utterance fits the recogniser'],
+  [SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS, IDLE_MAX_MS, 'a final comes before the idle close'],
+  [EXHAUSTED_REPETITION_MIN_TOKENS_COUNT, REPETITION_MIN_TOKENS_COUNT, 'a spent budget is more suspect'],
+  [OPUS_OUT_OF_STEP_MAX_COUNT, OPUS_EVIDENCE_COUNT, 'not every message has to be out of step'],
+  [OPUS_FAULT_RUN_MAX_COUNT, FAULT_WINDOW_MAX_COUNT, 'a fresh decoder is tried before audio is given up'],
+  [FILE_UNSENT_MAX_MS, AHEAD_OF_REALTIME_MAX_MS, 'what waits to go out is never too far ahead'],
+  [DOWNLOAD_MAX_MS, DOWNLOAD_ABANDONED_MS, 'no download in progress is taken for an abandoned one'],
+  [PREPARATION_MAX_MS, DOWNLOAD_ABANDONED_MS, 'no preparation in progress is taken for an abandoned one'],
+  [
+    LOAD_SUSPEND_RATIO,
+    LOAD_REFUSE_RATIO - LOAD_HYSTERESIS_RATIO,
+    'partials stay away while sessions are refused',
+  ],
+  [LOAD_REFUSE_RATIO, LOAD_SHED_RATIO, 'nobody is shed to make room for somebody new'],
+  [LOAD_SHED_RATIO, 1, 'something is left for those who speak'],
+  [
+    LOAD_SAMPLE_INTERVAL_MS * LOAD_WINDOW_COUNT,
+    QUIET_MIN_MS,
+    'load is known before a session counts as quiet',
+  ],
+  [JOB_DEATH_MAX_COUNT, DEVICE_DEATH_MAX_COUNT, 'one poisonous utterance does not cost a device'],
+  [DEVICE_DEATH_MAX_COUNT, RESTART_INTENSITY_COUNT + 1, 'a slot falls back before it is parked'],
+  [DRAIN_SPEECH_MAX_MS + FINAL_OBJECTIVE_MS, DRAIN_MAX_MS, 'a drain leaves time for the finals'],
+  [HTTP_HEADERS_MAX_MS, HTTP_EXCHANGE_MAX_MS, 'the headers come first'],
+  [HTTP_BODY_MAX_BYTES, HTTP_BODIES_MAX_BYTES, 'one request cannot take all the room'],
+  [TRANSPORT_MESSAGE_MAX_BYTES, SEND_BUFFER_MAX_BYTES, 'what can be received can be sent'],
+  [
+    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + CRASH_REPORT_FLUSH_MAX_MS,
+    GATEWAY_END_MAX_MS,
+    'a gateway can end its workers and write what is known of them',
+  ],
+  [CLOSE_MAX_MS, DRAIN_MAX_MS, 'the last connections have gone when a drain ends'],
+  [KEYS_MAX_COUNT * 500, KEYS_FILE_MAX_BYTES, 'all keys fit the file'],
+  [KEYS_POLL_INTERVAL_MS, HANDSHAKE_MAX_MS, 'a revoked key opens no session that waits for its token'],
+  [DRAIN_MAX_MS, SESSION_STOP_MAX_MS, 'a drain is not cut short by the bound on a stop'],
+  [
+    RESTART_INTENSITY_WINDOW_MS * 2,
+    SESSION_STOP_MAX_MS,
+    'parked workers come back before a stop is given up',
+  ],
+  [ADMIN_HEADERS_MAX_MS, ADMIN_REQUEST_MAX_MS, 'the headers are part of the request'],
+  [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],
+  [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
+  [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],
+  [SUSPECT_AGE_MAX_MS, QUARANTINE_AGE_MAX_MS, 'a suspicion ends before a verdict'],
+  [QUARANTINE_MAX_COUNT, POISON_MEMORY_MAX_COUNT, 'all that is on disk fits into memory'],
+  [RECOGNISER_PCM_MAX_MS * 32, QUARANTINE_MAX_BYTES, 'the longest utterance fits the quarantine'],
+  [STDERR_TAIL_MAX_BYTES, CRASH_REPORTS_MAX_BYTES, 'a report fits its folder'],
+  [CRASH_LOG_STDERR_MAX_BYTES, STDERR_TAIL_MAX_BYTES, 'a log line holds less than the report'],
+];
+for (const [lower, higher, why] of RELATIONS) assert(lower < higher, why);

@@ -1,0 +1,14 @@
+/** What one transcription is to be like. */
+import type { AudioFormat } from './audio.ts';
+import type { Endpointing } from './contracts.ts';
+
+/** What a client asked for, defaults filled in. */
+export interface SessionSettings {
+  readonly format: AudioFormat;
+  readonly endpointing: Endpointing;
+  readonly partials: boolean;
+  readonly words: boolean;
+  /** Where a resumed session goes on; 0 and 1 for a new one. */
+  readonly originAudioMs: number;
+  readonly firstUtteranceId: number;
+}

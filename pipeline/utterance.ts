@@ -1,0 +1,76 @@
+/** One utterance of a session, from its first sample to its final text. */
+import { msToSamples } from './audio.ts';
+import type { Hypothesis } from './contracts.ts';
+import { PARTIAL_NEW_AUDIO_MIN_MS, RECOGNISER_PCM_MIN_MS } from './limits.ts';
+import { Strikes } from './strikes.ts';
+import { Transcript } from './transcript.ts';
+
+/** A partial that was started: where its audio ends, and what was heard in it. */
+interface Attempt {
+  readonly endSamples: number;
+  outcome: 'running' | 'failed' | Hypothesis;
+}
+
+/** What became of an utterance; `text` is empty where it held no words. */
+export interface SettledText {
+  readonly text: string;
+  readonly outcome: 'text' | 'empty' | 'failed';
+}
+
+export class Utterance {
+  readonly id: number;
+  readonly startSamples: number;
+  readonly transcript = new Transcript();
+  /** Workers that its jobs have cost. */
+  readonly strikes = new Strikes();
+  /** Tokens of the latest hypothesis, offered to the next run as its draft. */
+  draft: readonly number[] = [];
+  /** Where it ends if only silence follows; undefined while somebody speaks. */
+  likelyEndSamples: number | undefined;
+  /** The latest partial. */
+  attempt: Attempt | undefined;
+  /** Set when the end was decided. */
+  end: { readonly samples: number; readonly decidedAtMs: number } | undefined;
+  settled: SettledText | undefined;
+  /** Called when the latest partial has come back, if its text is to be the final. */
+  onAttemptEnd: (() => void) | undefined;
+
+  constructor(id: number, startSamples: number) {
+    this.id = id;
+    this.startSamples = startSamples;
+  }
+
+  /**
+   * Begins a partial, if there is enough new to be heard; `heardSamples` is the end of the audio there is. In a pause
+   * it reaches to the likely end, so that it can be the final if nobody speaks on; what follows is silence.
+   */
+  beginAttempt(heardSamples: number): Attempt | undefined {
+    const endSamples = this.likelyEndSamples ?? heardSamples;
+    const newSamples = endSamples - (this.attempt?.endSamples ?? this.startSamples);
+    const newMinMs = this.likelyEndSamples === undefined ? PARTIAL_NEW_AUDIO_MIN_MS : 0;
+    if (newSamples <= 0 || newSamples < msToSamples(newMinMs)) return undefined;
+    if (endSamples - this.startSamples < msToSamples(RECOGNISER_PCM_MIN_MS)) return undefined;
+    this.attempt = { endSamples, outcome: 'running' };
+    return this.attempt;
+  }
+
+  /** True if the latest partial covers all there is to be if only silence follows. */
+  get wasHeardToLikelyEnd(): boolean {
+    return this.attempt !== undefined && this.attempt.endSamples === this.likelyEndSamples;
+  }
+
+  /** What the latest partial made of the whole utterance; `failed` if it did not reach to the end. */
+  get earlyFinal(): Attempt['outcome'] {
+    return this.attempt?.endSamples === this.end?.samples ? (this.attempt?.outcome ?? 'failed') : 'failed';
+  }
+
+  settle(hypothesis: Hypothesis, isSuppressed: boolean): void {
+    const text = isSuppressed ? '' : hypothesis.text;
+    this.settled ??= { text, outcome: text === '' ? 'empty' : 'text' };
+  }
+
+  /** The model failed on the whole: what was last shown is the best there is. */
+  settleFailed(): void {
+    this.settled ??= { text: this.transcript.text, outcome: 'failed' };
+  }
+}

@@ -1,0 +1,412 @@
+/** The command line: which command, with which settings, and how failures are told. */
+import type { Writable } from 'node:stream';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { AUDIO_ENCODINGS, type AudioEncoding } from '../pipeline/audio.ts';
+import { systemClock } from '../pipeline/clock.ts';
+import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
+import { loadConfig, type Config, type Flags } from './config.ts';
+import type { CrashesCommandOptions } from './crashes_command.ts';
+import type { RootLog } from './log.ts';
+import { written } from './output.ts';
+import type { QuarantineCommandOptions } from './quarantine_command.ts';
+import { fallbackTextOf, flagOf, SETTING_KEYS, settingOf, type SettingKey } from './settings.ts';
+import { VERSION } from './version.ts';
+
+/** A stream the program writes to. */
+export type CliStream = Writable & { readonly isTTY?: boolean };
+
+/** Where answers and failures go. */
+export interface CliStreams {
+  readonly stdout: CliStream;
+  readonly stderr: CliStream;
+}
+
+/** Exit status for a command line that makes no sense. */
+const EXIT_USAGE = 2;
+/** Exit status of a command that was interrupted, as shells have it: 128 + SIGINT. */
+const EXIT_INTERRUPTED = 130;
+/** Forms in which `transcribe` can print what it heard. */
+const TRANSCRIPT_FORMATS = ['text', 'json', 'srt', 'vtt'] as const;
+/** `transcribe` and its own server talk to each other only. */
+const OWN_SERVER: Flags = {
+  ...{ host: '127.0.0.1', port: '0', adminHost: '127.0.0.1', adminPort: '0' },
+  ...{ keysFile: '', insecure: 'false', allowedOrigins: '', tlsCert: '', tlsKey: '' },
+  ...{ maxSessionsPerKey: '1', maxSessionsPerIp: '1', connectionsPerMinutePerIp: '1' },
+};
+
+interface Shell extends CliStreams {
+  /** The command line, for a process that is to run the same. */
+  readonly args: readonly string[];
+  /** Sets the exit status. */
+  readonly finish: (status: number) => void;
+}
+
+/**
+ * Runs one command to its end and returns the exit status: 0, 1 (failed), 2 (not understood), EXIT_CONFIG or 130.
+ * `args` are those after the program's name. Never throws: failures are told on `stderr`.
+ */
+export async function runCli(args: readonly string[], streams: CliStreams): Promise<number> {
+  // Heard by `written`, after the answer. Nobody can be told of failures that are lost.
+  for (const stream of [streams.stdout, streams.stderr]) stream.on('error', () => undefined);
+  let status = 0;
+  const finish = (code: number): void => {
+    status = code;
+  };
+  try {
+    await run(createProgram({ ...streams, args, finish }), args, streams.stdout);
+  } catch (error) {
+    status = report(error, streams.stderr);
+  }
+  return status;
+}
+
+/** Runs the command; the help and the version are answers too, although commander throws behind them. */
+async function run(program: Command, args: readonly string[], stdout: CliStream): Promise<void> {
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) await written(stdout);
+    throw error;
+  }
+}
+
+/** Tells a failure and returns the exit status. Commander has told its own before it throws. */
+function report(error: unknown, stderr: CliStream): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof TranscriptionError) {
+    stderr.write(`earwitness: ${error.message}\n`);
+    return error instanceof ConfigError ? EXIT_CONFIG : 1;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  stderr.write(`earwitness: unexpected failure: ${text}\n`);
+  return 1;
+}
+
+function createProgram(shell: Shell): Command {
+  const program = new Command('earwitness')
+    .description('Live transcription server: Opus or PCM over one WebSocket in, partial and final text out.')
+    .version(VERSION, '-V, --version', 'print the version')
+    .exitOverride()
+    .showHelpAfterError('(--help shows what there is)')
+    .configureOutput({
+      writeOut: (text) => shell.stdout.write(text),
+      writeErr: (text) => shell.stderr.write(text),
+      outputError: (text, write) => {
+        write(text.replace(/^error: /, 'earwitness: '));
+      },
+    });
+  addServe(program, shell);
+  addTranscribe(program, shell);
+  addModels(program, shell);
+  addCrashes(program, shell);
+  addQuarantine(program, shell);
+  addKeys(program, shell);
+  addToken(program, shell);
+  addConfig(program, shell);
+  return program;
+}
+
+function addServe(program: Command, shell: Shell): void {
+  const command = program
+    .command('serve')
+    .description('serve until SIGTERM or SIGINT')
+    .option('--no-supervise', 'run the gateway in this process, for systemd and containers that restart it');
+  withSettings(command, SETTING_KEYS).action(async (flags: Flags & { readonly supervise: boolean }) => {
+    const config = load(flags, shell);
+    const { serve, superviseServe } = await import('./serve_command.ts');
+    await withLog(config, shell.stderr, async (log) => {
+      const { stdout, stderr } = shell;
+      const running = flags.supervise
+        ? superviseServe(shell.args.slice(1), log)
+        : serve(config, { log, stdout, stderr });
+      shell.finish(await running);
+    });
+  });
+}
+
+interface TranscribeFlags extends Flags {
+  readonly url?: string;
+  readonly token?: string;
+  readonly speed: number;
+  readonly encoding: AudioEncoding;
+  readonly format: (typeof TRANSCRIPT_FORMATS)[number];
+}
+
+function addTranscribe(program: Command, shell: Shell): void {
+  const command = program
+    .command('transcribe')
+    .description('transcribe audio files, with a server of its own or the one at --url')
+    .argument('<file...>', 'WAV, Ogg/Opus or WebM/Opus files')
+    .option('--url <url>', 'server to use, such as ws://127.0.0.1:8080/v1/stream')
+    .option('--token <text>', 'API key or token, if the server at --url asks for one')
+    .addOption(speedOption())
+    .addOption(choiceOption('--encoding <name>', 'how the audio is sent', AUDIO_ENCODINGS))
+    .addOption(choiceOption('--format <name>', 'what is printed', TRANSCRIPT_FORMATS));
+  const keys = SETTING_KEYS.filter((key) => !(key in OWN_SERVER));
+  withSettings(command, keys).action(async (files: string[], flags: TranscribeFlags) => {
+    const config = load({ ...flags, ...OWN_SERVER }, shell);
+    const { url, token, speed, encoding, format } = flags;
+    const { transcribeFiles } = await import('./transcribe_command.ts');
+    // The transcript has stdout to itself.
+    await withLog(config, shell.stderr, async (log) => {
+      const { stdout, stderr } = shell;
+      const options = { files, url, token, speed, encoding, format, config, log, stdout, stderr };
+      const status = await withInterrupt((signal) => transcribeFiles({ ...options, signal }));
+      await written(stdout);
+      shell.finish(status);
+    });
+  });
+}
+
+function speedOption(): Option {
+  const parse = (text: string): number => {
+    const speed = Number(text);
+    if (speed > 0 && Number.isFinite(speed)) return speed;
+    throw new InvalidArgumentError('Expected a number above 0.');
+  };
+  return new Option('--speed <number>', 'how fast the audio is sent; 1 is real time')
+    .argParser(parse)
+    .default(1);
+}
+
+function choiceOption(flags: string, help: string, values: readonly [string, ...string[]]): Option {
+  return new Option(flags, help).choices(values).default(values[0]);
+}
+
+/** What the commands about keys need of the configuration. */
+const KEYS_SETTINGS: readonly SettingKey[] = ['keysFile', 'config'];
+
+const MODELS_COMMANDS = {
+  list: 'list the models and their state on disk',
+  pull: 'fetch what is missing of the models',
+  verify: 'check every file of the models',
+} as const;
+
+function addModels(program: Command, shell: Shell): void {
+  const models = program.command('models').description('the weights of the models');
+  for (const [name, description] of Object.entries(MODELS_COMMANDS)) {
+    const command = models
+      .command(name)
+      .description(description)
+      .argument(
+        '[id...]',
+        name === 'list' ? 'default: all' : 'default: the speech model and the voice detector',
+      )
+      .option('--quiet', 'print nothing about models that are ready', false);
+    withSettings(command, ['modelsDir', 'config']).action(
+      async (ids: string[], flags: Flags & { readonly quiet: boolean }) => {
+        const { modelsDir } = load(flags, shell);
+        const { listModels, pullModels, verifyModels } = await import('./models_command.ts');
+        const run = { list: listModels, pull: pullModels, verify: verifyModels }[
+          name as keyof typeof MODELS_COMMANDS
+        ];
+        const { stdout, stderr } = shell;
+        shell.finish(
+          await withInterrupt((signal) =>
+            run({ modelsDir, ids, quiet: flags.quiet, stdout, stderr, signal }),
+          ),
+        );
+        await written(stdout);
+      },
+    );
+  }
+}
+
+function addKeys(program: Command, shell: Shell): void {
+  const keys = program.command('keys').description('the API keys of the clients');
+  const { stdout, stderr } = shell;
+  const create = keys
+    .command('create')
+    .description('make a key and show it, this once')
+    .requiredOption('--name <name>', 'what the key is for; shown in `keys list`')
+    .option('--max-sessions <count>', 'sessions at a time with it (default: the setting maxSessionsPerKey)');
+  withSettings(create, KEYS_SETTINGS).action(
+    async (flags: Flags & { readonly name: string; readonly maxSessions?: string }) => {
+      const { maxSessions, ...settings } = flags;
+      const { createApiKey } = await import('./keys_command.ts');
+      const { keysFile } = load(settings, shell);
+      await createApiKey({ keysFile, name: flags.name, maxSessions, stdout, stderr });
+    },
+  );
+  const list = keys
+    .command('list')
+    .description('list the keys, which cannot be shown again')
+    .option('--json', 'print JSON', false);
+  withSettings(list, KEYS_SETTINGS).action(async (flags: Flags & { readonly json: boolean }) => {
+    const { listApiKeys } = await import('./keys_command.ts');
+    await listApiKeys({ keysFile: load(flags, shell).keysFile, json: flags.json, stdout });
+    await written(stdout);
+  });
+  const revoke = keys
+    .command('revoke')
+    .description('end a key, its tokens and its sessions; a server that runs takes notice')
+    .argument('<id>', 'from `keys list`');
+  withSettings(revoke, KEYS_SETTINGS).action(async (id: string, flags: Flags) => {
+    const { revokeApiKey } = await import('./keys_command.ts');
+    await revokeApiKey({ keysFile: load(flags, shell).keysFile, id, stderr });
+  });
+}
+
+function addToken(program: Command, shell: Shell): void {
+  const command = program
+    .command('token')
+    .description('sign a token for a browser, which ends by itself')
+    .requiredOption('--key-name <name>', 'API key that it belongs to')
+    .option('--ttl <time>', 'how long it can be used, such as 90s, 10m or 2h; at most 24h', '10m')
+    .option('--max-sessions <count>', 'sessions at a time with it')
+    .option('--origin <origin>', 'only pages of this origin may use it');
+  withSettings(command, KEYS_SETTINGS).action(async (flags: Flags & TokenFlags) => {
+    const { keyName, ttl, maxSessions, origin, ...settings } = flags;
+    const { printToken } = await import('./token_command.ts');
+    const { keysFile } = load(settings, shell);
+    await printToken({ keysFile, keyName, ttl, maxSessions, origin, stdout: shell.stdout });
+    await written(shell.stdout);
+  });
+}
+
+interface TokenFlags {
+  readonly keyName: string;
+  readonly ttl: string;
+  readonly maxSessions?: string;
+  readonly origin?: string;
+}
+
+interface JsonFlags extends Flags {
+  readonly json: boolean;
+}
+
+function addCrashes(program: Command, shell: Shell): void {
+  const crashes = program.command('crashes').description('reports of processes that died');
+  const add = (name: string, description: string): Command =>
+    withSettings(crashes.command(name).description(description).option('--json', 'print JSON', false), [
+      'crashDir',
+      'config',
+    ]);
+  const options = (flags: JsonFlags): CrashesCommandOptions => {
+    const { crashDir } = load(flags, shell);
+    return { crashDir, json: flags.json, stdout: shell.stdout, stderr: shell.stderr };
+  };
+  add('list', 'list the reports, the newest first').action(async (flags: JsonFlags) => {
+    const { listCrashes } = await import('./crashes_command.ts');
+    shell.finish(await listCrashes(options(flags)));
+    await written(shell.stdout);
+  });
+  add('show', 'print one report, with the last words of the process')
+    .argument('<id>', 'id of a report, or its beginning')
+    .action(async (id: string, flags: JsonFlags) => {
+      const { showCrash } = await import('./crashes_command.ts');
+      shell.finish(await showCrash(id, options(flags)));
+      await written(shell.stdout);
+    });
+}
+
+function addQuarantine(program: Command, shell: Shell): void {
+  const quarantine = program.command('quarantine').description('audio that ended two workers');
+  const add = (name: string, description: string, keys: readonly SettingKey[] = []): Command =>
+    withSettings(quarantine.command(name).description(description).option('--json', 'print JSON', false), [
+      ...keys,
+      'quarantineDir',
+      'config',
+    ]);
+  const options = (flags: JsonFlags): QuarantineCommandOptions & { readonly config: Config } => {
+    const config = load(flags, shell);
+    const { stdout, stderr } = shell;
+    const { quarantineDir } = config;
+    return { quarantineDir, json: flags.json, now: () => new Date(), stdout, stderr, config };
+  };
+  const finish = async (status: number): Promise<void> => {
+    shell.finish(status);
+    await written(shell.stdout);
+  };
+  add('list', 'list what is quarantined, the newest first').action(async (flags: JsonFlags) => {
+    const { listQuarantine } = await import('./quarantine_command.ts');
+    await finish(await listQuarantine(options(flags)));
+  });
+  add('show', 'print the facts of one record')
+    .argument('<id>', 'id of a record, or its beginning')
+    .action(async (id: string, flags: JsonFlags) => {
+      const { showQuarantined } = await import('./quarantine_command.ts');
+      await finish(await showQuarantined(id, options(flags)));
+    });
+  add('replay', 'run the audio in a worker of its own', ['model', 'device', 'inferenceThreads', 'modelsDir'])
+    .argument('<id>', 'id of a record whose audio was kept, or its beginning')
+    .action(async (id: string, flags: JsonFlags) => {
+      const { replayQuarantined } = await import('./quarantine_command.ts');
+      const { inferenceLauncher } = await import('./worker_launchers.ts');
+      const { config, ...rest } = options(flags);
+      await finish(await replayQuarantined(id, { ...rest, launch: inferenceLauncher(config, {}) }));
+    });
+  add('clear', 'remove one record, or all')
+    .argument('[id]', 'id of a record, or its beginning')
+    .action(async (id: string | undefined, flags: JsonFlags) => {
+      const { clearQuarantine } = await import('./quarantine_command.ts');
+      await finish(await clearQuarantine(id, options(flags)));
+    });
+}
+
+function addConfig(program: Command, shell: Shell): void {
+  const command = program
+    .command('config')
+    .description('print the effective configuration and where each value comes from')
+    .option('--json', 'print JSON', false)
+    .option('--markdown', 'print the table of all settings instead, for the README', false);
+  withSettings(command, SETTING_KEYS).action(
+    async (flags: Flags & { readonly json: boolean; readonly markdown: boolean }) => {
+      const { renderConfig } = await import('./config_command.ts');
+      const { renderSettingsTable } = await import('./settings.ts');
+      const table = (): string => `${renderSettingsTable()}\n`;
+      const { stdout } = shell;
+      stdout.write(flags.markdown ? table() : renderConfig(loadConfig(flags), flags));
+      await written(stdout);
+    },
+  );
+}
+
+function withSettings(command: Command, keys: readonly SettingKey[]): Command {
+  for (const key of keys) {
+    const { help, placeholder, isSwitch } = settingOf(key);
+    const value = isSwitch === true ? `[${placeholder}]` : `<${placeholder}>`;
+    command.option(`${flagOf(key)} ${value}`, `${help} (default: ${fallbackTextOf(key)})`);
+  }
+  return command;
+}
+
+/** The configuration; what was ignored in making it is told. */
+function load(flags: Flags, { stderr }: CliStreams): Config {
+  const { config, warnings } = loadConfig(flags);
+  for (const warning of warnings) stderr.write(`earwitness: ${warning}\n`);
+  return config;
+}
+
+/** Does `work` with a log that is flushed at the end, whatever the end. */
+async function withLog(
+  config: Config,
+  output: CliStream,
+  work: (log: RootLog) => Promise<void>,
+): Promise<void> {
+  const { createLog } = await import('./log.ts');
+  const log = createLog({ level: config.logLevel, format: config.logFormat, clock: systemClock, output });
+  try {
+    await work(log);
+  } finally {
+    await log.flush();
+  }
+}
+
+/** Does `work` with a signal that SIGINT and SIGTERM abort; it is 130 then, however the work takes it. */
+async function withInterrupt(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    controller.abort();
+  };
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  try {
+    const status = await work(controller.signal);
+    return controller.signal.aborted ? EXIT_INTERRUPTED : status;
+  } catch (error) {
+    if (controller.signal.aborted) return EXIT_INTERRUPTED;
+    throw error;
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
+}

@@ -1,0 +1,365 @@
+/** Wires the concrete parts into a running server. */
+import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
+import { systemClock, type Clock } from '../pipeline/clock.ts';
+import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
+import { isAtLeast } from '../pipeline/load_ladder.ts';
+import { PoisonMemory } from '../pipeline/poison_memory.ts';
+import { Scheduler } from '../pipeline/scheduler.ts';
+import type { Telemetry } from '../pipeline/telemetry.ts';
+import { Access } from './access.ts';
+import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
+import type { Config } from './config.ts';
+import { ClientPort } from './client_port.ts';
+import { CrashReports } from './crash_reports.ts';
+import { reportDevices } from './device_fallback.ts';
+import { judgeExposure } from './exposure.ts';
+import { judgeHealth } from './health.ts';
+import { httpUrl } from './http_url.ts';
+import { LoadMonitor, loadOfScheduler, type LoadReading } from './load_monitor.ts';
+import type { Log, RootLog } from './log.ts';
+import { memoryLimitBytes } from './memory_limit.ts';
+import { MemoryRoom, proportionalBytes } from './memory_room.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { DiskQuarantine } from './quarantine.ts';
+import { Readiness } from './readiness.ts';
+import { SessionRegistry } from './session_registry.ts';
+import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
+import type { TlsFiles } from './transport.ts';
+import { chooseTransport } from './transport_choice.ts';
+import { VERSION } from './version.ts';
+import { reportWorkers } from './worker_gauges.ts';
+import type { WorkerModule } from './worker_launchers.ts';
+import { createAudioPool, createInferencePool, type PoolContext } from './worker_pools.ts';
+
+/** A server that listens; its workers may still be loading. */
+export interface RunningServer {
+  /** `http://host:port` of the clients' port; `https:` with TLS. */
+  readonly url: string;
+  /** `http://host:port` of the operators' port. */
+  readonly adminUrl: string;
+  /**
+   * Resolves when sessions can be served. Rejects when the workers cannot start: with `ConfigError` (`model_missing`)
+   * if a restart does not help, else with `InferenceError` (`unavailable`).
+   */
+  readonly ready: Promise<void>;
+  /** What an operator should know, one sentence each. */
+  readonly warnings: readonly string[];
+  /** Reads keys and certificate again. What cannot be used is logged, and what was before stays in force. */
+  reload(): Promise<void>;
+  /** Refuses new sessions, sends what is owed, then closes. Bounded by DRAIN_MAX_MS. */
+  drain(): Promise<void>;
+  /** Ends everything now. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** What a test may replace. */
+export interface ServerParts {
+  readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
+  /** What inference workers run on, instead of the configured device. */
+  readonly device?: string;
+  /** Changes what is read of the load. */
+  readonly disturbLoad?: (reading: LoadReading) => LoadReading;
+}
+
+/** Starts a server. Throws `ConfigError` when it cannot listen. */
+export async function startServer(
+  config: Config,
+  log: RootLog,
+  parts: ServerParts = {},
+): Promise<RunningServer> {
+  const gateway = new Gateway(config, log, parts);
+  try {
+    return await gateway.start();
+  } catch (error) {
+    await gateway.close();
+    throw error;
+  }
+}
+
+class Gateway {
+  readonly #config: Config;
+  readonly #log: RootLog;
+  readonly #metrics: Metrics;
+  readonly #crashReports: CrashReports;
+  readonly #quarantine: DiskQuarantine;
+  readonly #poisonMemory: PoisonMemory;
+  readonly #inferencePool: WorkerInferencePool;
+  readonly #audioPool: WorkerAudioPool;
+  readonly #scheduler: Scheduler;
+  readonly #access: Access;
+  readonly #registry: SessionRegistry;
+  readonly #admin: AdminServer;
+  readonly #clients: ClientPort;
+  readonly #readiness = new Readiness();
+  readonly #slowedWorkers: SlowedWorkers;
+  /** What was added to the counters so far. */
+  readonly #countedRestarts = { audio: 0, inference: 0 };
+  readonly #load: LoadMonitor;
+  readonly #memoryRoom: MemoryRoom;
+  #closed: Promise<void> | undefined;
+
+  constructor(config: Config, log: RootLog, { workerModules = {}, device, disturbLoad }: ServerParts) {
+    this.#config = config;
+    this.#log = log;
+    this.#slowedWorkers = new SlowedWorkers(log);
+    this.#memoryRoom = new MemoryRoom({
+      limitBytes: memoryLimitBytes(),
+      own: { pid: process.pid, rssBytes: () => process.memoryUsage.rss() },
+      proportionalBytes,
+      onTight: (facts) => {
+        log.warn(
+          'the memory limit leaves little or no room beside the workers: raise it, or use fewer',
+          facts,
+        );
+      },
+    });
+    const choice = chooseTransport(config.transport, { hasTls: config.tlsCert !== '' });
+    log.info('transport chosen', { transport: choice.name, reason: choice.reason });
+    this.#metrics = createMetrics({ version: VERSION, transport: choice.name });
+    this.#crashReports = new CrashReports({
+      folder: config.crashDir,
+      maxCount: config.crashReportsMax,
+      ...this.#diskContext(),
+    });
+    this.#quarantine = this.#createQuarantine();
+    this.#poisonMemory = new PoisonMemory({ clock: systemClock, quarantine: this.#quarantine });
+    const context: PoolContext = {
+      log,
+      telemetry: this.#metrics,
+      crashReports: this.#crashReports,
+      workerModules,
+      device: device ?? config.device,
+      onChange: () => {
+        this.#slowedWorkers.tell(this.#workers());
+        this.#readiness.judge(this.#health(), this.#workers());
+        this.#scheduler.pump();
+      },
+    };
+    this.#inferencePool = createInferencePool(config, context);
+    this.#audioPool = createAudioPool(config, context);
+    this.#scheduler = this.#createScheduler();
+    this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
+    this.#registry = new SessionRegistry({
+      audioPool: this.#audioPool,
+      scheduler: this.#scheduler,
+      clock: systemClock,
+      telemetry: this.#metrics,
+      maxSessions: config.maxSessions,
+      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
+      isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
+      onFault: (error) => {
+        log.error('a session failed on our side', { err: error });
+      },
+    });
+    this.#load = this.#createLoadMonitor(disturbLoad ?? ((reading) => reading));
+    this.#admin = this.#createAdmin();
+    this.#clients = new ClientPort({
+      transport: choice.create(),
+      access: this.#access,
+      registry: this.#registry,
+      clock: systemClock,
+      telemetry: this.#metrics,
+      log,
+      defaults: { silenceMs: config.silenceMs, maxUtteranceMs: config.maxUtteranceMs, model: config.model },
+    });
+    this.#metrics.setCollector('gateway', (telemetry) => {
+      this.#collect(telemetry);
+    });
+  }
+
+  async start(): Promise<RunningServer> {
+    const { host, port, adminHost } = this.#config;
+    await this.#access.start();
+    const warnings = this.#judgeExposure();
+    const admin = await this.#admin.start();
+    const tls = tlsFilesOf(this.#config);
+    const clients = await this.#clients.listen({ host, port, ...(tls === undefined ? {} : { tls }) });
+    const address = { host, port: clients.port, isSecure: tls !== undefined };
+    this.#access.listensOn(address);
+    await Promise.all([this.#crashReports.open(), this.#quarantine.open()]);
+    this.#audioPool.start();
+    this.#inferencePool.start();
+    this.#registry.start();
+    this.#load.start();
+    return {
+      url: httpUrl(address),
+      adminUrl: httpUrl({ host: adminHost, port: admin.port, isSecure: false }),
+      ready: this.#readiness.promise,
+      warnings,
+      reload: () => this.#reload(),
+      drain: () => this.#drain(),
+      close: () => this.close(),
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  #judgeExposure(): readonly string[] {
+    const { host, insecure, allowedOrigins, tlsCert } = this.#config;
+    const warnings = judgeExposure({
+      host,
+      hasKeys: this.#access.asksForKeys,
+      isInsecure: insecure,
+      hasTls: tlsCert !== '',
+      allowedOrigins,
+    });
+    for (const warning of warnings) this.#log.warn('exposed', { warning });
+    return warnings;
+  }
+
+  async #reload(): Promise<void> {
+    const tls = tlsFilesOf(this.#config);
+    for (const [what, read] of [
+      ['keys', () => this.#access.reload()],
+      ['certificate', () => (tls === undefined ? Promise.resolve() : this.#clients.renewTls(tls))],
+    ] as const) {
+      try {
+        await read();
+        this.#log.info('read again', { what });
+      } catch (error) {
+        this.#log.error('could not be read again: what was before stays in force', { what, err: error });
+      }
+    }
+  }
+
+  async #drain(): Promise<void> {
+    this.#clients.stopListening();
+    await this.#registry.drain();
+  }
+
+  async #close(): Promise<void> {
+    this.#access.close();
+    this.#load.close();
+    this.#registry.close();
+    this.#scheduler.close();
+    await this.#clients.close();
+    await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
+    await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
+  }
+
+  #diskContext(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
+    return { clock: systemClock, now: () => new Date(), telemetry: this.#metrics, log: this.#log };
+  }
+
+  #createQuarantine(): DiskQuarantine {
+    return new DiskQuarantine({
+      folder: this.#config.quarantineDir,
+      mode: this.#config.quarantine,
+      model: this.#config.model,
+      ...this.#diskContext(),
+      onKnown: (poison, ageMs) => {
+        this.#poisonMemory.remember(poison, ageMs);
+      },
+      onForgotten: (hash) => {
+        this.#poisonMemory.forget(hash);
+      },
+    });
+  }
+
+  #createScheduler(): Scheduler {
+    return new Scheduler({
+      pool: this.#inferencePool,
+      clock: systemClock,
+      telemetry: this.#metrics,
+      partialIntervalMs: this.#config.partialIntervalMs,
+      poisonMemory: this.#poisonMemory,
+      onPartialsSuspended: (suspended) => {
+        this.#log.warn('partials suspended for load', { suspended });
+        this.#registry.tellPartialsSuspended(suspended);
+      },
+    });
+  }
+
+  #createLoadMonitor(disturb: (reading: LoadReading) => LoadReading): LoadMonitor {
+    return new LoadMonitor({
+      clock: systemClock,
+      read: () => disturb(this.#readLoad()),
+      onRung: (rung, why) => {
+        this.#log.warn('load has changed what is given up', { rung, ...why });
+        this.#scheduler.holdPartials(isAtLeast(rung, 'partials_suspended'));
+      },
+      shed: () => {
+        if (this.#registry.isDraining || !this.#registry.shedQuietest()) return false;
+        this.#log.warn('a quiet session was ended for load');
+        return true;
+      },
+    });
+  }
+
+  #readLoad(): LoadReading {
+    return loadOfScheduler(this.#scheduler, {
+      slotCount: this.#inferencePool.slotCount,
+      audioBusyMs: this.#audioPool.busyMs,
+      audioWorkerCount: Math.min(this.#audioPool.readyCount, this.#config.audioWorkers),
+      loopBusyMs: performance.eventLoopUtilization().active,
+      memoryRatio: this.#memoryRoom.usedRatio(this.#workers()),
+    });
+  }
+
+  #createAdmin(): AdminServer {
+    return createAdminServer({
+      host: this.#config.adminHost,
+      port: this.#config.adminPort,
+      metrics: this.#metrics,
+      health: () => this.#health(),
+      workers: () => this.#workers(),
+      onError: (error) => {
+        this.#log.error('the admin port failed to answer', { err: error });
+      },
+    });
+  }
+
+  #workers(): readonly WorkerReport[] {
+    return [
+      ...this.#audioPool.statuses().map((status) => ({ role: 'audio' as const, ...status })),
+      ...this.#inferencePool.statuses().map((status) => ({ role: 'inference' as const, ...status })),
+    ];
+  }
+
+  #health(): Health {
+    const { audioWorkers, inferenceWorkers } = this.#config;
+    return judgeHealth({
+      workers: this.#workers(),
+      slotCount: this.#inferencePool.slotCount,
+      wantedSlotCount: inferenceWorkers,
+      audioCount: Math.min(this.#audioPool.readyCount, audioWorkers),
+      wantedAudioCount: audioWorkers,
+      isDraining: this.#registry.isDraining,
+      refusedFor: this.#load.refusedFor,
+    });
+  }
+
+  #reportRestarts(telemetry: Telemetry): void {
+    for (const role of ['audio', 'inference'] as const) {
+      const ofRole = this.#workers().filter((worker) => worker.role === role);
+      const total = ofRole.reduce((sum, worker) => sum + worker.restarts, 0);
+      telemetry.count('worker_restarts_total', { role }, total - this.#countedRestarts[role]);
+      this.#countedRestarts[role] = total;
+    }
+  }
+
+  #collect(telemetry: Telemetry): void {
+    telemetry.set('sessions_active', {}, this.#registry.count);
+    const freeCount =
+      this.#registry.refusal() === undefined ? this.#config.maxSessions - this.#registry.count : 0;
+    this.#load.report(telemetry, { count: this.#registry.count, freeCount });
+    telemetry.set('slots', {}, this.#inferencePool.slotCount);
+    telemetry.set('slots_busy', {}, this.#inferencePool.busyCount);
+    telemetry.set('queue_depth', { kind: 'final' }, this.#scheduler.finalCount);
+    telemetry.set('queue_depth', { kind: 'early' }, this.#scheduler.earlyCount);
+    telemetry.set('queue_depth', { kind: 'partial' }, this.#scheduler.partialCount);
+    telemetry.set('quarantined_contents', {}, this.#poisonMemory.count);
+    telemetry.count('log_lines_dropped_total', {}, this.#log.takeDroppedCount());
+    this.#reportRestarts(telemetry);
+    reportWorkers(telemetry, this.#workers());
+    reportDevices(telemetry, this.#workers());
+    reportSlowedWorkers(telemetry, this.#workers());
+  }
+}
+
+function tlsFilesOf({ tlsCert, tlsKey }: Config): TlsFiles | undefined {
+  return tlsCert === '' ? undefined : { certPath: tlsCert, keyPath: tlsKey };
+}

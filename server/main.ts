@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+/** The program `earwitness`. */
+import { runCli } from './cli.ts';
+
+process.exit(await runCli(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr }));

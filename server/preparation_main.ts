@@ -1,0 +1,11 @@
+/** `node preparation_main.js <RecogniserOptions as JSON>`: prepares a model's graphs, apart from the gateway. */
+import { prepareRecogniser, type RecogniserOptions } from '../models/recogniser.ts';
+import { EXIT_ORPHANED } from '../pipeline/errors.ts';
+
+// Nobody waits for it any more. What it leaves behind is swept by the next preparation.
+process.once('disconnect', () => process.exit(EXIT_ORPHANED));
+// A terminal's Ctrl-C reaches the whole group; the parent decides when this ends.
+process.on('SIGINT', () => undefined);
+const { warning } = await prepareRecogniser(JSON.parse(process.argv[2] ?? '{}') as RecogniserOptions);
+if (warning !== undefined) process.stderr.write(`${warning}\n`);
+process.exit(0);

@@ -1,0 +1,34 @@
+/** Certificate and key of the clients' port. */
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import { ConfigError } from '../pipeline/errors.ts';
+import type { TlsFiles } from './transport.ts';
+
+/** Reads both files and tries them. Throws `ConfigError` (`bad_config`) that says which cannot be used. */
+export function readTlsFiles({ certPath, keyPath }: TlsFiles): {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+} {
+  const cert = readPem(certPath, 'certificate');
+  const key = readPem(keyPath, 'key');
+  try {
+    createSecureContext({ cert, key });
+  } catch (cause) {
+    throw new ConfigError(
+      'bad_config',
+      `the TLS certificate ${certPath} and key ${keyPath} do not work together`,
+      {
+        cause,
+      },
+    );
+  }
+  return { cert, key };
+}
+
+function readPem(path: string, what: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new ConfigError('bad_config', `the TLS ${what} ${path} cannot be read`, { cause });
+  }
+}

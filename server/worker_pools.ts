@@ -1,0 +1,111 @@
+/** The two pools of worker processes, with their launchers, and what is noted of a death. */
+import { createHash } from 'node:crypto';
+import { samplesToMs } from '../pipeline/audio.ts';
+import { WorkerAudioPool } from '../pipeline/audio_pool.ts';
+import { systemClock } from '../pipeline/clock.ts';
+import { WorkerInferencePool, type InferenceJob } from '../pipeline/inference_pool.ts';
+import { WORKER_RSS_MAX_BYTES } from '../pipeline/limits.ts';
+import { contentHash } from '../pipeline/poison_memory.ts';
+import type { WorkerDeath } from '../pipeline/supervised_worker.ts';
+import type { Telemetry } from '../pipeline/telemetry.ts';
+import type { Config } from './config.ts';
+import type { CrashedJob, CrashReports } from './crash_reports.ts';
+import { deviceFallback } from './device_fallback.ts';
+import { describeDeath } from './exit_cause.ts';
+import type { Log } from './log.ts';
+import {
+  audioLauncher,
+  inferenceLauncher,
+  type LauncherOptions,
+  type WorkerModule,
+} from './worker_launchers.ts';
+
+/** What the pools share with the gateway. */
+export interface PoolContext {
+  readonly log: Log;
+  readonly telemetry: Telemetry;
+  readonly crashReports: CrashReports;
+  readonly workerModules: Partial<Record<'audio' | 'inference', WorkerModule>>;
+  /** Of inference workers. */
+  readonly device: string;
+  readonly onChange: () => void;
+}
+
+/** The inference workers of this configuration; they are not started. */
+export function createInferencePool(config: Config, context: PoolContext): WorkerInferencePool {
+  return new WorkerInferencePool({
+    launch: inferenceLauncher(config, { ...launcherOptions('inference', context), device: context.device }),
+    fallback: deviceFallback(config, { ...launcherOptions('inference', context), ...context }),
+    clock: systemClock,
+    random: Math.random,
+    slotCount: config.inferenceWorkers,
+    spareCount: config.inferenceSpares,
+    rssMaxBytes: WORKER_RSS_MAX_BYTES,
+    onChange: context.onChange,
+    onDeath: (death, jobs) => {
+      const facts = { role: 'inference', jobs: jobs.map(describeJob), sessionsReplayed: 0 } as const;
+      reportDeath(context, death, facts);
+    },
+  });
+}
+
+/** The audio workers of this configuration; they are not started. */
+export function createAudioPool(config: Config, context: PoolContext): WorkerAudioPool {
+  return new WorkerAudioPool({
+    launch: audioLauncher(config, launcherOptions('audio', context)),
+    clock: systemClock,
+    random: Math.random,
+    telemetry: context.telemetry,
+    workerCount: config.audioWorkers,
+    spareCount: config.audioSpares,
+    rssMaxBytes: WORKER_RSS_MAX_BYTES,
+    onChange: context.onChange,
+    onDeath: (death, trackCount) => {
+      reportDeath(context, death, { role: 'audio', jobs: [], sessionsReplayed: trackCount });
+    },
+    onPoison: ({ format, outcome, message }) => {
+      const facts =
+        message === undefined
+          ? {}
+          : { bytes: message.length, sha256: createHash('sha256').update(message).digest('hex') };
+      context.log.warn('audio_poison', { encoding: format.encoding, outcome, ...facts });
+    },
+  });
+}
+
+function launcherOptions(role: 'audio' | 'inference', context: PoolContext): LauncherOptions {
+  const module = context.workerModules[role];
+  return { reportFolder: context.crashReports.folder, ...(module === undefined ? {} : { module }) };
+}
+
+/** Counts a death, writes its report and says so in the log. */
+function reportDeath(
+  { telemetry, log, crashReports }: PoolContext,
+  death: WorkerDeath,
+  work: {
+    readonly role: 'audio' | 'inference';
+    readonly jobs: readonly CrashedJob[];
+    readonly sessionsReplayed: number;
+  },
+): void {
+  const { pid, generation, cause: kind, exit, uptimeMs, rssBytes } = death;
+  const { role, jobs, sessionsReplayed } = work;
+  telemetry.count('worker_deaths_total', { role, cause: kind });
+  const report = crashReports.record({ ...exit, ...work, pid, generation, uptimeMs, kind, rssBytes });
+  log.error(`${role} worker died`, {
+    report,
+    workerPid: pid,
+    cause: kind,
+    end: describeDeath({ ...exit, kind, uptimeMs }),
+    code: exit.code,
+    signal: exit.signal,
+    uptimeMs: Math.round(uptimeMs),
+    rssBytes,
+    jobsInFlight: jobs.length,
+    sessionsReplayed,
+  });
+}
+
+function describeJob({ jobId, pcm }: InferenceJob): CrashedJob {
+  return { jobId, durationMs: samplesToMs(pcm.length), contentHash: contentHash(pcm) };
+}

@@ -1,0 +1,116 @@
+/**
+ * `npm run eval -- DIR [--encoding opus|pcm_s16le] [--speed N] [--lead-silence-ms N] [--check-onset] [--max-wer 0.1]`:
+ * the word error rate of a whole server on the WAV files that `DIR/refs.tsv` names, each with its words after a tab.
+ * Exit status 1 when it is above `--max-wer`; with `--check-onset`, also when it is so after 2 s of leading silence, or
+ * when a first word that is heard without the silence is not heard after it.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { AUDIO_ENCODINGS } from '../../pipeline/audio.ts';
+import { streamUrl } from '../../server/transcribe_command.ts';
+import { startRealServer } from '../support/real_server.ts';
+import { normalisedWords, wordEditCount } from '../support/word_error_rate.ts';
+import { transcribeClip, type ClipTranscript } from './clip.ts';
+
+/** Leading silence of `--check-onset`. */
+const ONSET_SILENCE_MS = 2_000;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    encoding: { type: 'string', default: 'opus' },
+    speed: { type: 'string', default: '1' },
+    'lead-silence-ms': { type: 'string', default: '0' },
+    'check-onset': { type: 'boolean', default: false },
+    'max-wer': { type: 'string', default: '0.1' },
+  },
+});
+
+function numberOf(name: 'speed' | 'lead-silence-ms' | 'max-wer', min: number): number {
+  const number = Number(values[name]);
+  if (number >= min) return number;
+  throw new Error(`--${name} must be a number from ${min} on, not '${values[name]}'`);
+}
+
+async function readReferences(folder: string): Promise<{ file: string; text: string }[]> {
+  const lines = (await readFile(join(folder, 'refs.tsv'), 'utf8')).split('\n');
+  return lines.flatMap((line) => {
+    const [file = '', text] = line.split('\t');
+    return text === undefined ? [] : [{ file, text: text.trim() }];
+  });
+}
+
+class WordErrors {
+  #wordCount = 0;
+  #editCount = 0;
+
+  get rate(): number {
+    return this.#wordCount === 0 ? 0 : this.#editCount / this.#wordCount;
+  }
+
+  get summary(): string {
+    return `${percent(this.rate)}: ${this.#editCount} of ${this.#wordCount} words`;
+  }
+
+  /** Counts one clip; returns its own rate. */
+  add(reference: string, hypothesis: string): number {
+    const words = normalisedWords(reference);
+    const edits = wordEditCount(words, normalisedWords(hypothesis));
+    this.#wordCount += words.length;
+    this.#editCount += edits;
+    return edits / words.length;
+  }
+}
+
+function hearsFirstWord(reference: string, hypothesis: string): boolean {
+  return normalisedWords(reference)[0] === normalisedWords(hypothesis)[0];
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+const [folder] = positionals;
+const encoding = AUDIO_ENCODINGS.find((name) => name === values.encoding);
+if (folder === undefined || encoding === undefined) {
+  throw new Error(`usage: npm run eval -- DIR [--encoding ${AUDIO_ENCODINGS.join('|')}]`);
+}
+const speed = numberOf('speed', Number.MIN_VALUE);
+const leadSilenceMs = numberOf('lead-silence-ms', 0);
+const maxRate = numberOf('max-wer', 0);
+const references = await readReferences(folder);
+const server = await startRealServer();
+const plain = new WordErrors();
+const late = new WordErrors();
+let lostOnsetCount = 0;
+let changedCount = 0;
+try {
+  const url = streamUrl(server.url);
+  for (const { file, text } of references) {
+    const listen = (silenceMs: number): Promise<ClipTranscript> =>
+      transcribeClip({ url, path: join(folder, file), encoding, speed, leadSilenceMs: silenceMs });
+    const clip = await listen(leadSilenceMs);
+    const rate = plain.add(text, clip.text);
+    const latency =
+      clip.finalLatencyMs === undefined ? '' : `, final after ${clip.finalLatencyMs.toFixed(0)} ms`;
+    console.log(`${file}: ${percent(rate)}${latency}\n  said   ${text}\n  heard  ${clip.text}`);
+    if (!values['check-onset']) continue;
+    const lateClip = await listen(leadSilenceMs + ONSET_SILENCE_MS);
+    late.add(text, lateClip.text);
+    if (normalisedWords(lateClip.text).join(' ') === normalisedWords(clip.text).join(' ')) continue;
+    console.log(`  late   ${lateClip.text}`);
+    changedCount++;
+    if (hearsFirstWord(text, clip.text) && !hearsFirstWord(text, lateClip.text)) lostOnsetCount++;
+  }
+} finally {
+  await server.close();
+}
+console.log(`\nword error rate ${plain.summary} in ${references.length} clips`);
+if (values['check-onset']) {
+  console.log(
+    `after ${ONSET_SILENCE_MS} ms of silence ${late.summary}; ` +
+      `other words in ${changedCount} clips, first words lost in ${lostOnsetCount}`,
+  );
+}
+process.exitCode = plain.rate <= maxRate && late.rate <= maxRate && lostOnsetCount === 0 ? 0 : 1;

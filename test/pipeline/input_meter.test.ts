@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { LimitError } from '../../pipeline/errors.ts';
+import { InputMeter } from '../../pipeline/input_meter.ts';
+import {
+  AHEAD_OF_REALTIME_CLOSE_MS,
+  AHEAD_OF_REALTIME_MAX_MS,
+  OPUS_MESSAGE_MAX_BYTES,
+  PCM_MESSAGE_MAX_BYTES,
+} from '../../pipeline/limits.ts';
+
+const PCM = { encoding: 'pcm_s16le', sampleRateHz: 16_000, channels: 1 } as const;
+/** One second of it. */
+const SECOND = new Uint8Array(32_000);
+
+describe('input meter', () => {
+  it('[SES60] audio in real time is accepted for ever, however long the pauses', () => {
+    const meter = new InputMeter(PCM, 0);
+    let nowMs = 0;
+    for (let second = 1; second < 10_000; second++) {
+      nowMs += second % 100 === 0 ? 60_000 : 1_000;
+      assert.equal(meter.judge(SECOND, nowMs), 'accepted');
+    }
+    // A pause is no credit: after it the bound is what it always was.
+    const burst = Array.from({ length: 31 }, () => meter.judge(SECOND, nowMs));
+    assert.equal(burst.indexOf('throttled'), AHEAD_OF_REALTIME_MAX_MS / 1_000 - 1);
+  });
+
+  it('[SES61] a burst is accepted up to the bound, throttled once beyond it, and refused much later', () => {
+    const meter = new InputMeter(PCM, 0);
+    const verdicts = Array.from({ length: AHEAD_OF_REALTIME_CLOSE_MS / 1_000 + 1 }, () =>
+      meter.judge(SECOND, 0),
+    );
+    const throttledAt = AHEAD_OF_REALTIME_MAX_MS / 1_000;
+    assert.deepEqual(verdicts.slice(0, throttledAt), new Array<string>(throttledAt).fill('accepted'));
+    assert.equal(verdicts[throttledAt], 'throttled');
+    assert(verdicts.slice(throttledAt + 1, -1).every((verdict) => verdict === 'accepted'));
+    const last = verdicts.at(-1);
+    assert(last instanceof LimitError && last.code === 'too_fast');
+  });
+
+  it('[SES62] a client that slowed down is told again the next time', () => {
+    const meter = new InputMeter(PCM, 0);
+    const count = AHEAD_OF_REALTIME_MAX_MS / 1_000;
+    for (let i = 0; i < count; i++) meter.judge(SECOND, 0);
+    assert.equal(meter.judge(SECOND, 0), 'throttled');
+    assert.equal(meter.judge(SECOND, 5_000), 'accepted');
+    for (let i = 0; i < 3; i++) assert.equal(meter.judge(SECOND, 5_000), 'accepted');
+    assert.equal(meter.judge(SECOND, 5_000), 'throttled');
+  });
+
+  it('[SES63] a message above the bound of its encoding is refused, one at it is not', () => {
+    const opus = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 } as const;
+    for (const [format, maxBytes] of [
+      [PCM, PCM_MESSAGE_MAX_BYTES],
+      [opus, OPUS_MESSAGE_MAX_BYTES],
+    ] as const) {
+      assert.equal(new InputMeter(format, 0).judge(new Uint8Array(maxBytes), 0), 'accepted');
+      const verdict = new InputMeter(format, 0).judge(new Uint8Array(maxBytes + 1), 0);
+      assert(verdict instanceof LimitError && verdict.code === 'message_too_large');
+      assert.match(verdict.message, new RegExp(`${maxBytes}.*${maxBytes + 1}`));
+    }
+  });
+
+  it('[SES64] Opus is measured by what its packets claim: 120 ms packets are ahead six times as fast as 20 ms ones', () => {
+    const countUntilThrottled = (toc: number, ...rest: number[]): number => {
+      const meter = new InputMeter({ encoding: 'opus', sampleRateHz: 48_000, channels: 1 }, 0);
+      for (let count = 1; ; count++) {
+        if (meter.judge(Uint8Array.of(toc, ...rest), 0) === 'throttled') return count;
+      }
+    };
+    // SILK 20 ms, one frame; SILK 60 ms, two frames of equal size.
+    assert.equal(countUntilThrottled(0b0000_1000, 1), AHEAD_OF_REALTIME_MAX_MS / 20 + 1);
+    assert.equal(countUntilThrottled(0b0001_1001, 1, 1), AHEAD_OF_REALTIME_MAX_MS / 120 + 1);
+  });
+});

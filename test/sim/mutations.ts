@@ -1,0 +1,151 @@
+/** Bugs that the simulation must find: each is one replacement in one compiled file. */
+
+export interface Mutation {
+  readonly name: string;
+  /** Below the build folder. */
+  readonly file: string;
+  /** Occurs exactly once in the file; how its lines are broken does not matter. */
+  readonly search: string;
+  readonly replacement: string;
+}
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'outputs of a replay are delivered again',
+    file: 'pipeline/audio_pool.js',
+    search: 'if (track === undefined || seq <= track.deliveredSeq)',
+    replacement: 'if (track === undefined)',
+  },
+  {
+    name: 'a replay starts from nothing instead of the checkpoint',
+    file: 'pipeline/remote_track.js',
+    search: '...(checkpoint === undefined ? {} : { state: checkpoint })',
+    replacement: '',
+  },
+  {
+    name: 'an input that a checkpoint includes is kept',
+    file: 'pipeline/remote_track.js',
+    search: 'entry.seq > checkpoint.inputSeq',
+    replacement: 'entry.seq >= checkpoint.inputSeq',
+  },
+  {
+    name: 'the bound on what is kept for a replay is gone',
+    file: 'pipeline/audio_pool.js',
+    search: 'track.logBytes + bytes > SESSION_INFLIGHT_MAX_BYTES',
+    replacement: 'false',
+  },
+  {
+    name: 'a checkpoint is off by one input',
+    file: 'pipeline/audio_track.js',
+    search: 'return { inputSeq: this.#inputSeq, state };',
+    replacement: 'return { inputSeq: this.#inputSeq - 1, state };',
+  },
+  {
+    name: 'inputs without audio are never checkpointed',
+    file: 'pipeline/audio_track.js',
+    search: 'this.#takenCount >= CHECKPOINT_INTERVAL_COUNT',
+    replacement: 'false',
+  },
+  {
+    name: 'the decoder of a closed track is never freed',
+    file: 'pipeline/audio_worker.js',
+    search: 'this.#tracks.get(id)?.close();',
+    replacement: '',
+  },
+  {
+    name: 'messages of an earlier process are heard',
+    file: 'pipeline/supervised_worker.js',
+    search: 'if (life === this.#life) this.#hear(life, message);',
+    replacement: 'if (this.#life !== undefined) this.#hear(this.#life, message);',
+  },
+  {
+    name: 'the exit of an earlier process counts for the present one',
+    file: 'pipeline/supervised_worker.js',
+    search: 'if (life === this.#life) this.#bury(life, exit);',
+    replacement: 'if (this.#life !== undefined) this.#bury(this.#life, exit);',
+  },
+  {
+    name: 'timers outlive the process they watch',
+    file: 'pipeline/supervised_worker.js',
+    search: 'for (const cancel of life.cancels) cancel();',
+    replacement: '',
+  },
+  {
+    name: 'a worker is taken for hung before what it said is read',
+    file: 'pipeline/supervised_worker.js',
+    search: 'if (this.#isSilent(life)) this.#judgeSilence(life);',
+    replacement: "if (this.#isSilent(life)) this.kill('hang');",
+  },
+  {
+    name: 'the deadline of a job is not cancelled',
+    file: 'pipeline/inference_pool.js',
+    search: 'running?.cancelDeadline();',
+    replacement: '',
+  },
+  {
+    name: 'a worker gets a second job',
+    file: 'pipeline/inference_pool.js',
+    search: "slot.running === undefined && slot.worker.state === 'ready'",
+    replacement: "slot.worker.state === 'ready'",
+  },
+  {
+    name: 'a job whose worker died is forgotten',
+    file: 'pipeline/scheduler.js',
+    search: "outcome: 'retried' }); this.#enqueueFinal(final);",
+    replacement: "outcome: 'retried' });",
+  },
+  {
+    name: 'poison is tried for ever',
+    file: 'pipeline/strikes.js',
+    search: 'return !this.#bears(0);',
+    replacement: 'return false;',
+  },
+  {
+    name: 'the queue of finals has no end',
+    file: 'pipeline/scheduler.js',
+    search: 'this.#finals.length >= FINAL_QUEUE_MAX_COUNT',
+    replacement: 'false',
+  },
+  {
+    name: 'a partial for an utterance that has ended is shown',
+    file: 'pipeline/session.js',
+    search: 'if (utterance !== this.#speaking) return this.#endAttempt(utterance);',
+    replacement: '',
+  },
+  {
+    name: 'an early final is sent although somebody spoke on',
+    file: 'pipeline/utterance.js',
+    search: 'this.attempt?.endSamples === this.end?.samples',
+    replacement: 'this.attempt !== undefined',
+  },
+  {
+    name: 'an early final that still runs is not waited for',
+    file: 'pipeline/session.js',
+    search: "if (early === 'running') { utterance.onAttemptEnd",
+    replacement: "if (early === 'running') { utterance.onNothing",
+  },
+  {
+    name: 'a final is delivered before it is computed',
+    file: 'pipeline/delivery_queue.js',
+    search: 'const [oldest] = this.#deliveries; return oldest !== undefined && isReady(oldest) ?',
+    replacement: 'return this.#deliveries.length > 0 ?',
+  },
+  {
+    name: 'a final is computed from the wrong span',
+    file: 'pipeline/session.js',
+    search: 'this.#audio.slice(utterance.startSamples, event.endSamples)',
+    replacement: 'this.#audio.slice(utterance.startSamples, event.endSamples - 16)',
+  },
+  {
+    name: 'what the client does not read is dropped in silence',
+    file: 'server/native_dialect.js',
+    search: "if (message.type === 'partial') {",
+    replacement: "if (message.type !== 'done') {",
+  },
+  {
+    name: 'the time that the gateway stood still is held against its clients',
+    file: 'server/session_registry.js',
+    search: 'lateMs > LATE_MESSAGE_GRACE_MS',
+    replacement: 'false',
+  },
+];

@@ -1,0 +1,57 @@
+/**
+ * An inference worker without a model that ends as it is told on audio with a given mark, and otherwise answers with
+ * the marks it heard: `node faulty_inference_worker_main.js <settings of a real one> <FaultyWorkerSettings as JSON>`.
+ */
+import { writeFileSync } from 'node:fs';
+import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
+import { openWorkerChannel } from '../../server/worker_channel.ts';
+import type { FaultRule, FaultyWorkerSettings } from './faulty_worker.ts';
+import { marksOf } from './marked_speech.ts';
+
+const settings = JSON.parse(process.argv[3] ?? '{"rules":[]}') as FaultyWorkerSettings;
+const channel = openWorkerChannel<InferenceReply>({
+  receive: (request: InferenceRequest) => {
+    const marks = marksOf(request.pcm);
+    for (const rule of settings.rules) if (marks.includes(rule.mark) && isDue(rule)) fail(rule);
+    const text = settings.text ?? marks.map(String).join(' ');
+    const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens: 0 };
+    const hypothesis = { text, tokens: marks, stop: 'end', ...costs } as const;
+    channel.send({ type: 'result', jobId: request.jobId, hypothesis });
+  },
+  exit: (status) => {
+    process.exit(status);
+  },
+});
+channel.send({ type: 'ready', detail: 'faulty' });
+
+/** A rule that holds once is used up by whichever process creates its file. */
+function isDue({ onceFile }: FaultRule): boolean {
+  if (onceFile === undefined) return true;
+  try {
+    writeFileSync(onceFile, '', { flag: 'wx' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function fail({ fault, lastWords }: FaultRule): void {
+  if (lastWords !== undefined) process.stderr.write(`${lastWords}\n`);
+  switch (fault) {
+    case 'exit':
+      process.exit(1);
+    case 'loop':
+      for (;;);
+    case 'heap': {
+      const hoard: object[] = [];
+      for (;;) hoard.push(Array.from({ length: 1_000 }, (_, i) => ({ i })));
+    }
+    case 'SIGSEGV':
+    case 'SIGABRT':
+    case 'SIGBUS':
+    case 'SIGKILL':
+      process.kill(process.pid, fault);
+      // The signal is on its way; nothing may be answered before it arrives.
+      for (;;);
+  }
+}

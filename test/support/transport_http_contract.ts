@@ -1,0 +1,172 @@
+/** What every transport does with plain HTTP, as tests: called once for each. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, it } from 'node:test';
+import type { HttpAnswer, HttpRequest } from '../../server/transport.ts';
+import { ask, readToEnd, TransportBench, type CreateTransport } from './transport_bench.ts';
+
+/** Declares the contract for one transport. */
+export function describeTransportHttp(name: string, create: CreateTransport): void {
+  const using = TransportBench.use.bind(TransportBench, create);
+
+  describe(`${name}: plain HTTP`, () => {
+    it('[TRN20] GET and HEAD are answered by the owner, and the connection ends', () =>
+      using({}, async ({ port }) => {
+        const page = await ask(port, { path: '/?a=1', headers: { Connection: 'keep-alive' } });
+        assert.equal(page.status, 200);
+        assert.equal(page.body, 'page');
+        assert.equal(page.headers['content-length'], '4');
+        assert.equal(page.headers.connection, 'close');
+        assert.equal((await ask(port, { path: '/x' })).status, 404);
+        const head = await ask(port, { path: '/', method: 'HEAD' });
+        assert.deepEqual([head.status, head.body, head.headers['content-length']], [200, '', '4']);
+      }));
+
+    it('[TRN20] the owner sees the whole request, and its headers and bytes are sent', () => {
+      const requests: HttpRequest[] = [];
+      return using(
+        {
+          http: (request) => {
+            requests.push(request);
+            return {
+              status: 201,
+              headers: { 'X-Type': 'b', 'Content-Length': '99' },
+              body: new Uint8Array([104, 105]),
+            };
+          },
+        },
+        async ({ port }) => {
+          const options = {
+            path: '/p%20q?a=b%20c',
+            method: 'POST',
+            headers: { 'X-Two': ['1', '2'], 'Content-Length': 5 },
+          };
+          const reply = await ask(port, options, 'hello');
+          assert.deepEqual([reply.status, reply.body, reply.headers['x-type']], [201, 'hi', 'b']);
+          const [request] = requests;
+          assert(request !== undefined);
+          assert.equal(request.method, 'POST');
+          assert.equal(request.path, '/p%20q');
+          assert.equal(request.query.get('a'), 'b c');
+          assert.equal(request.headers.get('x-two'), '1, 2');
+          assert.equal(request.remoteAddress, '127.0.0.1');
+          assert.equal(Buffer.from(request.body).toString(), 'hello');
+        },
+      );
+    });
+
+    it('[TRN20] an offer of another protocol is ignored', () =>
+      using({}, async ({ port }) => {
+        const headers = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': '' };
+        assert.equal((await ask(port, { path: '/', headers })).body, 'page');
+      }));
+
+    it('[TRN21] a body arrives whole up to its bound; a larger one, or one of unknown length, is refused', () =>
+      using(
+        {
+          bounds: { bodyMaxBytes: 300_000 },
+          http: ({ body }) => ({ status: 200, headers: {}, body: String(body.length) }),
+        },
+        async ({ port, limits }) => {
+          const post = (bytes: number, headers: Record<string, string> = {}): ReturnType<typeof ask> =>
+            ask(
+              port,
+              { method: 'POST', path: '/', headers: { 'Content-Length': String(bytes), ...headers } },
+              'x'.repeat(bytes),
+            );
+          assert.equal((await post(300_000)).body, '300000');
+          const socketReply = async (head: string): Promise<string> => {
+            const socket = connect(port, '127.0.0.1');
+            socket.write(`POST / HTTP/1.1\r\nHost: a\r\n${head}\r\n\r\n`);
+            return (await readToEnd(socket)).slice(9, 12);
+          };
+          assert.equal(await socketReply('Content-Length: 300001'), '413');
+          assert.equal(await socketReply('Transfer-Encoding: chunked'), '411');
+          assert.deepEqual(limits, ['body_bytes']);
+        },
+      ));
+
+    it('[TRN21] bodies share one room: a request that finds none is told to come back', () =>
+      using({ bounds: { bodiesMaxBytes: 1_000 } }, async (bench) => {
+        const first = bench.socket();
+        first.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 800\r\n\r\nx');
+        const refused = async (): Promise<boolean> => {
+          const options = { method: 'POST', path: '/', headers: { 'Content-Length': '300' } };
+          const reply = await ask(bench.port, options, 'x'.repeat(300));
+          if (reply.status === 503) {
+            assert.equal(reply.headers['retry-after'], '1');
+            const { error } = JSON.parse(reply.body) as { error: { code: string; retryable: boolean } };
+            assert.deepEqual([error.code, error.retryable], ['overloaded', true]);
+          }
+          return reply.status === 503;
+        };
+        while (!(await refused())); // Until the first has been seen.
+        assert.deepEqual(bench.limits, ['bodies_bytes']);
+        first.destroy();
+        while (await refused()); // Until its leaving has been seen.
+      }));
+
+    it('[TRN21] a body that does not come is not waited for', () =>
+      using({}, async (bench) => {
+        const socket = bench.socket();
+        socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx');
+        const ended = once(socket, 'close');
+        socket.resume();
+        // The timer starts when the head has been read, which shows in nothing else.
+        while (bench.clock.timerCount === 0) await ask(bench.port, { path: '/' });
+        bench.clock.jump(bench.bounds.exchangeMaxMs);
+        await ended;
+        assert.deepEqual(bench.limits, ['body_time']);
+      }));
+
+    it('[TRN22] an owner that throws, rejects, forges or never answers costs that client a 500 and is reported', () => {
+      const never = new Promise<HttpAnswer>(() => undefined);
+      const answers: Readonly<Record<string, () => HttpAnswer | Promise<HttpAnswer>>> = {
+        '/throw': () => {
+          throw new Error('http');
+        },
+        '/reject': () => Promise.reject(new Error('http')),
+        '/forge': () => ({ status: 200, headers: { A: 'b\r\nC: d' }, body: '' }),
+        '/status': () => ({ status: 99, headers: {}, body: '' }),
+        '/never': () => never,
+        '/later': () => Promise.resolve({ status: 200, headers: {}, body: 'later' }),
+      };
+      return using({ http: ({ path }) => answers[path]?.() ?? never }, async (bench) => {
+        for (const path of ['/throw', '/reject', '/forge', '/status', '/never']) {
+          const reply = ask(bench.port, { path });
+          if (path === '/never') {
+            while (bench.clock.timerCount === 0) await ask(bench.port, { path: '/later' });
+            bench.clock.jump(bench.bounds.exchangeMaxMs);
+          }
+          const fault = { error: { code: 'internal', message: 'the server failed', retryable: false } };
+          assert.deepEqual([(await reply).status, JSON.parse((await reply).body)], [500, fault], path);
+        }
+        assert.equal(bench.faults.length, 5);
+        assert.equal((await ask(bench.port, { path: '/later' })).body, 'later');
+      });
+    });
+
+    it('[TRN22] a client that leaves before its answer costs nothing', () => {
+      const answers: ((answer: HttpAnswer) => void)[] = [];
+      return using(
+        {
+          http: ({ path }) =>
+            path === '/'
+              ? { status: 200, headers: {}, body: 'page' }
+              : new Promise((resolve) => answers.push(resolve)),
+        },
+        async (bench) => {
+          const socket = bench.socket();
+          socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n');
+          while (answers.length === 0) await ask(bench.port, { path: '/' });
+          socket.resetAndDestroy();
+          await ask(bench.port, { path: '/' });
+          answers[0]?.({ status: 200, headers: {}, body: 'too late' });
+          assert.equal((await ask(bench.port, { path: '/' })).body, 'page');
+          assert.deepEqual(bench.faults, []);
+        },
+      );
+    });
+  });
+}
