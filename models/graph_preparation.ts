@@ -3,9 +3,8 @@
  * machine. Measured on speech, one thread: a decoder
  * step takes 0.3 to 0.4 of the published graph's time, a final about half.
  */
-import { PUBLISH_MAX_COUNT } from '../pipeline/limits.ts';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { GraphTarget, MoonshineArchitecture } from './moonshine_facts.ts';
@@ -16,6 +15,7 @@ import { buildDecoder } from './prepared_decoder.ts';
 import { buildEncoder } from './prepared_encoder.ts';
 import {
   createWorkFolder,
+  MANIFEST_NAME,
   originOf,
   PREPARED_NAMES,
   preparedFolderName,
@@ -45,6 +45,7 @@ export interface Preparation extends MoonshineFiles {
   readonly warning?: string;
 }
 
+/** In the folder that is worked in, which only its owner may read. */
 const FINISHED_NAME = 'finished';
 
 interface PreparedFiles extends MoonshineFiles {
@@ -96,27 +97,31 @@ async function read(folder: string, from: PreparedFrom): Promise<Manifest | unde
   return isDeepStrictEqual({ origin, weightType }, from) ? seen.manifest : undefined;
 }
 
-/** Moves a folder. False if there was none, or if there is one at the other end already. */
-async function moved(folder: string, to: string): Promise<boolean> {
+/** True if the folder got the name; false if there is a folder of that name already. */
+async function named(folder: string, name: string): Promise<boolean> {
   try {
-    await rename(folder, to);
+    await rename(folder, name);
     return true;
   } catch (error) {
     // POSIX leaves it to the system which of two codes says that the other end is not empty; Windows has its own.
-    if (['ENOENT', 'ENOTEMPTY', 'EEXIST', 'EPERM'].includes(codeOf(error))) return false;
+    if (['ENOTEMPTY', 'EEXIST', 'EPERM'].includes(codeOf(error))) return false;
     throw error;
   }
 }
 
-/** Gives a finished folder its name. Whoever comes second finds the same files there and leaves his own. */
-async function publish(work: string, finished: string, from: PreparedFrom): Promise<Manifest> {
-  for (let attempt = 1; attempt <= PUBLISH_MAX_COUNT; attempt++) {
-    await moved(join(work, FINISHED_NAME), finished);
-    const manifest = await read(finished, from);
-    if (manifest !== undefined) return manifest;
-    await moved(finished, join(work, `replaced-${attempt}`));
+/**
+ * Gives a finished folder its name. What is there under that name and not whole is mended file by file, the manifest
+ * last: whoever does it at the same time has the same bytes, so the order of the renames does not matter, and no
+ * moment finds a file missing.
+ */
+async function publish(folder: string, finished: string, from: PreparedFrom): Promise<Manifest> {
+  if (!(await named(folder, finished))) {
+    const files = (await readdir(folder)).filter((name) => name !== MANIFEST_NAME);
+    for (const name of [...files, MANIFEST_NAME]) await rename(join(folder, name), join(finished, name));
   }
-  throw new Error('the prepared graphs cannot be put in place');
+  const manifest = await read(finished, from);
+  if (manifest === undefined) throw new Error('the prepared graphs cannot be put in place');
+  return manifest;
 }
 
 async function build(options: PreparationOptions, from: PreparedFrom): Promise<Manifest> {
@@ -126,7 +131,7 @@ async function build(options: PreparationOptions, from: PreparedFrom): Promise<M
     const folder = join(work, FINISHED_NAME);
     await mkdir(folder);
     await fill(folder, options, from);
-    const manifest = await publish(work, join(outputDir, preparedFolderName(from)), from);
+    const manifest = await publish(folder, join(outputDir, preparedFolderName(from)), from);
     await removeSuperseded(outputDir);
     return manifest;
   } finally {

@@ -18,7 +18,8 @@ const { version: RUNTIME_VERSION } = createRequire(import.meta.url)('onnxruntime
 
 /** To be raised whenever a change would build other graphs. */
 const PREPARER_VERSION = 2;
-const MANIFEST_NAME = 'manifest.json';
+/** The file that says what a folder holds; written last. */
+export const MANIFEST_NAME = 'manifest.json';
 /** Begins the name of the folder that a process builds in. */
 const WORK_PREFIX = '.preparing-';
 const FOLDER_NAME = /^prepared-[\da-f]{16}$/;

@@ -232,8 +232,6 @@ export const LAST_WORDS_MAX_MS = 100;
 
 /** Time npm may take to fetch one package: the largest (69 MB) over 1 Mbit/s takes 9 minutes. */
 export const DOWNLOAD_MAX_MS = 30 * 60 * 1_000;
-/** Tries to put a prepared folder in place: one is enough but for processes that replace the same damaged one at once. */
-export const PUBLISH_MAX_COUNT = 3;
 /** A download folder untouched for this long belongs to nobody, even if its owner cannot be asked. */
 export const DOWNLOAD_ABANDONED_MS = 2 * 60 * 60 * 1_000;
 /** Time a model's graphs may take to be prepared. Measured: 5 to 7 s on one busy core, the largest too. */
