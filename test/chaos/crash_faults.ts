@@ -13,6 +13,7 @@ import {
   type FaultyServer,
 } from '../support/faulty_worker.ts';
 import { pcmMessages } from '../support/marked_speech.ts';
+import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample } from '../support/real_server.ts';
 import { timeUntil } from './hostile_attack.ts';
@@ -138,7 +139,7 @@ export async function lookForCanaries(rounds: number): Promise<Outcome> {
   try {
     let lost = 0;
     for (const { mark } of rules) {
-      const client = await RawClient.open(server.url);
+      const client = await patiently(() => RawClient.open(server.url));
       client.send({ type: 'start', version: 1, token, audio: { encoding: 'pcm_s16le' } });
       await client.next('ready');
       for (const message of pcmMessages(await markedSpeech(mark))) client.sendBytes(message);
