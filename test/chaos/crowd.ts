@@ -80,9 +80,7 @@ export async function writeScripts(
 /** Everybody speaks; resolves when all have their `done`. Packets have absolute times, whatever happened before. */
 export async function speak(serverUrl: string, scripts: readonly Script[]): Promise<readonly Hearing[]> {
   const url = `${serverUrl.replace('http', 'ws')}/v1/stream?encoding=opus`;
-  const people = await Promise.all(
-    scripts.map((script) => patiently(() => Person.connect(url, script))),
-  );
+  const people = await Promise.all(scripts.map((script) => patiently(() => Person.connect(url, script))));
   const startedAtMs = performance.now();
   await new Promise<void>((resolve) => {
     const timer = setInterval(() => {
