@@ -208,6 +208,13 @@ export const HEARTBEAT_MAX_MS = 5_000;
 export const LATE_MESSAGE_GRACE_MS = 250;
 /** A worker above this is replaced when it is idle. Measured: 236 to 245 MB with the tiny model, warmed. */
 export const WORKER_RSS_MAX_BYTES = 1_536 * 1_024 * 1_024;
+/**
+ * A gateway that has not answered its supervisor for this long hangs. Longer than for workers: what ends with it is every
+ * connection, and its event loop has been seen to stand still for a second on a machine with too much to do.
+ */
+export const GATEWAY_SILENCE_MAX_MS = 10_000;
+/** Longest account of the exception that ended a gateway. */
+export const LAST_WORDS_MAX_LENGTH = 16_384;
 /** Steps of the kill ladder: asked to stop, then SIGTERM, then SIGKILL. */
 export const STOP_ASK_MAX_MS = 1_000;
 export const STOP_TERM_MAX_MS = 1_000;
@@ -344,6 +351,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     'parked workers come back before a stop is given up',
   ],
   [ADMIN_HEADERS_MAX_MS, ADMIN_REQUEST_MAX_MS, 'the headers are part of the request'],
+  [HEARTBEAT_MAX_MS, GATEWAY_SILENCE_MAX_MS, 'a worker is given up before its gateway is'],
   [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],
   [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
   [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],

@@ -117,7 +117,7 @@ function addServe(program: Command, shell: Shell): void {
     await withLog(config, shell.stderr, async (log) => {
       const { stdout, stderr } = shell;
       const running = flags.supervise
-        ? superviseServe(shell.args.slice(1), log)
+        ? superviseServe(shell.args.slice(1), config, log)
         : serve(config, { log, stdout, stderr });
       shell.finish(await running);
     });

@@ -24,6 +24,7 @@ import { DiskQuarantine } from './quarantine.ts';
 import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
+import type { SupervisorLink } from './supervisor_link.ts';
 import type { TlsFiles } from './transport.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
@@ -55,6 +56,8 @@ export interface RunningServer {
 /** What a test may replace. */
 export interface ServerParts {
   readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
+  /** What a supervisor above this process has counted. */
+  readonly supervisor?: Pick<SupervisorLink, 'counts'>;
   /** What inference workers run on, instead of the configured device. */
   readonly device?: string;
   /** Changes what is read of the load. */
@@ -76,6 +79,8 @@ export async function startServer(
   }
 }
 
+const UNSUPERVISED = { counts: { restarts: 0, reports: 0 } };
+
 class Gateway {
   readonly #config: Config;
   readonly #log: RootLog;
@@ -94,11 +99,15 @@ class Gateway {
   readonly #slowedWorkers: SlowedWorkers;
   /** What was added to the counters so far. */
   readonly #countedRestarts = { audio: 0, inference: 0 };
+  readonly #supervisor: Pick<SupervisorLink, 'counts'>;
+  readonly #countedBySupervisor = { restarts: 0, reports: 0 };
   readonly #load: LoadMonitor;
   readonly #memoryRoom: MemoryRoom;
   #closed: Promise<void> | undefined;
 
-  constructor(config: Config, log: RootLog, { workerModules = {}, device, disturbLoad }: ServerParts) {
+  constructor(config: Config, log: RootLog, parts: ServerParts) {
+    const { workerModules = {}, device, disturbLoad, supervisor = UNSUPERVISED } = parts;
+    this.#supervisor = supervisor;
     this.#config = config;
     this.#log = log;
     this.#slowedWorkers = new SlowedWorkers(log);
@@ -341,6 +350,14 @@ class Gateway {
     }
   }
 
+  #reportSupervisor(telemetry: Telemetry): void {
+    const counted = this.#countedBySupervisor;
+    const { restarts, reports } = this.#supervisor.counts;
+    telemetry.count('gateway_restarts_total', {}, restarts - counted.restarts);
+    telemetry.count('crash_reports_total', { role: 'gateway' }, reports - counted.reports);
+    Object.assign(counted, { restarts, reports });
+  }
+
   #collect(telemetry: Telemetry): void {
     telemetry.set('sessions_active', {}, this.#registry.count);
     const freeCount =
@@ -354,6 +371,7 @@ class Gateway {
     telemetry.set('quarantined_contents', {}, this.#poisonMemory.count);
     telemetry.count('log_lines_dropped_total', {}, this.#log.takeDroppedCount());
     this.#reportRestarts(telemetry);
+    this.#reportSupervisor(telemetry);
     reportWorkers(telemetry, this.#workers());
     reportDevices(telemetry, this.#workers());
     reportSlowedWorkers(telemetry, this.#workers());
