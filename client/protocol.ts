@@ -118,7 +118,10 @@ export interface NoticeMessage {
   readonly message: string;
   readonly utteranceId?: number;
 }
-/** The server is going away: reconnect, within `deadlineMs`, and send `resume` as given. */
+/**
+ * The session ends here: reconnect and send `resume` as given. Audio is heard for `deadlineMs` more at most, 0 where nobody
+ * speaks; finals for what was heard still follow, then `done` and close code 1012.
+ */
 export interface GoAwayMessage {
   readonly type: 'goAway';
   readonly deadlineMs: number;

@@ -317,12 +317,12 @@ export class StreamClient {
     this.#flushes.delete(id);
   }
 
-  /** Leaves within half of the time there is, each client at its own moment. */
+  /** Leaves soon, each client at its own moment: what is said meanwhile is kept. */
   #onGoAway(message: Extract<ServerMessage, { type: 'goAway' }>): void {
     this.#sessionId = message.resume.sessionId;
     this.#events.emit('goAway', message);
     const { firstDelayMs } = this.#options.reconnect ?? DEFAULT_RECONNECT;
-    this.#reconnectAfter(this.#random() * Math.min(firstDelayMs, message.deadlineMs / 2));
+    this.#reconnectAfter(this.#random() * firstDelayMs);
   }
 
   #onError(error: StreamError): void {

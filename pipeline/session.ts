@@ -18,6 +18,7 @@ import {
   FINAL_WAIT_MAX_MS,
   PENDING_DELIVERY_MAX_COUNT,
   RECOGNISER_PCM_MIN_MS,
+  SESSION_MAX_MS,
 } from './limits.ts';
 import type { PartialRequest, PartialSource, Scheduler } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
@@ -163,12 +164,13 @@ export class Session implements PartialSource {
   }
 
   /**
-   * The server is going away. An utterance in progress may come to its natural end for a while; then, or at once
-   * if nobody speaks, the session stops.
+   * The session is to go on elsewhere: the server is going away, or it has lasted as long as one may. An utterance in
+   * progress may come to its natural end for a while; then, or at once if nobody speaks, the session stops.
    */
-  drain(deadlineMs: number): void {
+  drain(): void {
     if (this.#state !== 'open' || this.#stopAtMs !== undefined) return;
-    this.#stopAtMs = this.#options.clock.nowMs() + DRAIN_SPEECH_MAX_MS;
+    const deadlineMs = this.#speaking === undefined ? 0 : DRAIN_SPEECH_MAX_MS;
+    this.#stopAtMs = this.#options.clock.nowMs() + deadlineMs;
     this.#options.onEvent({
       type: 'goAway',
       deadlineMs,
@@ -209,14 +211,15 @@ export class Session implements PartialSource {
     const stoppedAfterMs = this.#options.settings.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
     const expiry = expiryOf({
       nowMs,
-      openedAtMs: this.#openedAtMs,
       heardAtMs: this.#heardAtMs,
       stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
     });
     this.#giveUpOldest(nowMs);
     if (expiry !== undefined) this.fail(expiry);
     if (this.#state !== 'open') return;
-    if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
+    if (nowMs - this.#openedAtMs >= SESSION_MAX_MS && this.#stopAtMs === undefined) {
+      this.drain();
+    } else if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
     } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
       this.#toldAudioStopped = true;
