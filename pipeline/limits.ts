@@ -197,6 +197,10 @@ export const DISTURBANCE_MS = 10_000;
 /** Job deadline: at least this, and this times the audio's duration. Measured: 0.03 × on one core. */
 export const JOB_DEADLINE_MIN_MS = 2_000;
 export const JOB_DEADLINE_AUDIO_RATIO = 0.5;
+/** So often it is put off for a worker that wanted to compute and had less than half the time on a processor. */
+export const JOB_DEADLINE_EXTENSION_MAX_COUNT = 4;
+/** A timer that fires later than this shows that we stood still ourselves. */
+export const TIMER_LATE_MIN_MS = 50;
 
 /** Time a worker has from its start to `ready`, with the model loaded and warmed. */
 export const WORKER_START_MAX_MS = 60_000;

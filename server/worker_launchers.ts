@@ -1,6 +1,7 @@
 /** Which programs the workers are, and what they are told on their command line. */
 import { fileURLToPath } from 'node:url';
 import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
+import { RUNTIME_ENVIRONMENT } from '../models/runtime_environment.ts';
 import { modelPaths } from '../models/weights.ts';
 import type { AudioReply, AudioRequest } from '../pipeline/audio_pool.ts';
 import type { InferenceReply, InferenceRequest } from '../pipeline/inference_pool.ts';
@@ -71,6 +72,7 @@ function launcherOf<Request, Reply>(
       ...(reportFolder === undefined ? [] : reportArguments(reportFolder)),
       ...(module?.execArgv ?? []),
     ],
+    env: RUNTIME_ENVIRONMENT,
     echo: echoTo(process.stderr),
   });
 }

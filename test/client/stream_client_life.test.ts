@@ -15,7 +15,7 @@ describe('the life of a StreamClient', () => {
     server.socket.receive({ type: 'goAway', deadlineMs: 100, resume });
     assert.deepEqual(server.socket.closes, [1_000]);
     server.socket.receive(finalOf(1, 60));
-    clock.jump(50);
+    clock.jump(250);
     assert.equal(server.sockets.length, 2);
     server.socket.accept();
     assert.deepEqual(server.socket.start.resume, resume, 'what came after the goodbye does not count');

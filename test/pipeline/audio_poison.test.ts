@@ -157,9 +157,13 @@ describe('audio pool: poison', () => {
     await close(world);
   });
 
-  it('[AUD22] a storm of kills condemns nobody and changes nothing', async () => {
+  it('[AUD22] a storm of kills and stops condemns nobody and changes nothing', async () => {
     const alone = await hearAlone(INNOCENT);
-    const kill = fc.record({ at: fc.nat(250), side: fc.constantFrom<Kill['side']>('before', 'after') });
+    const kill = fc.record({
+      at: fc.nat(250),
+      side: fc.constantFrom<Kill['side']>('before', 'after'),
+      how: fc.constantFrom('killed' as const, 'stopped' as const),
+    });
     const shape = fc.record({
       workerCount: fc.integer({ min: 1, max: 3 }),
       spareCount: fc.nat(1),
@@ -168,7 +172,10 @@ describe('audio pool: poison', () => {
         .tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200))
         .map(([kills, from]) => [
           ...kills,
-          ...[0, 1, 2, 3].map((more) => ({ at: from + more, side: 'before' as const })),
+          ...[0, 1, 2, 3].map((more) => ({
+            ...{ at: from + more, side: 'before' as const },
+            how: more % 2 === 0 ? ('killed' as const) : ('stopped' as const),
+          })),
         ]),
     });
     await fc.assert(
