@@ -86,6 +86,11 @@ interface Life<Request> {
   killCause: DeathCause | undefined;
   wasStopped: boolean;
   hasEnded: boolean;
+  /** Pings and pongs so far; a pong answers the ping of the same number. */
+  pingCount: number;
+  pongCount: number;
+  /** Who waits for the answer to which ping. */
+  readonly askers: { readonly pingCount: number; readonly answered: () => void }[];
   readonly cancels: Set<Cancel>;
 }
 
@@ -150,6 +155,14 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
     this.#killNow(life);
   }
 
+  /** Calls `answered` when the process has shown that it is alive now; never, if it is not ready or dies first. */
+  ask(answered: () => void): void {
+    const life = this.#life;
+    if (life === undefined || this.#state !== 'ready') return;
+    this.#ping(life);
+    life.askers.push({ pingCount: life.pingCount, answered });
+  }
+
   /** What the system says of the process; undefined where it says nothing. */
   activity(): ProcessActivity | undefined {
     return this.#life?.process.activity();
@@ -196,6 +209,9 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       killCause: undefined,
       wasStopped: false,
       hasEnded: false,
+      pingCount: 0,
+      pongCount: 0,
+      askers: [],
       cancels: new Set(),
     };
     this.#life = life;
@@ -217,14 +233,21 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       this.#options.owner.ready();
     } else if (isControl(message, 'pong')) {
       life.rssBytes = message.rssBytes;
+      life.pongCount++;
+      while ((life.askers[0]?.pingCount ?? Infinity) <= life.pongCount) life.askers.shift()?.answered();
       this.#recycleIfLarge(life);
     } else {
       this.#options.owner.message(message);
     }
   }
 
-  #watch(life: Life<Request>): void {
+  #ping(life: Life<Request>): void {
+    life.pingCount++;
     life.process.send({ type: 'ping' });
+  }
+
+  #watch(life: Life<Request>): void {
+    this.#ping(life);
     this.#after(life, HEARTBEAT_INTERVAL_MS, () => {
       if (this.#state !== 'ready') return;
       if (this.#isSilent(life)) this.#judgeSilence(life);

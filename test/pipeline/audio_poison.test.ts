@@ -245,6 +245,27 @@ describe('audio pool: poison', () => {
     }
   }
 
+  it('[AUD29] a worker that was dying already when it took a track over does not speak against it', async () => {
+    for (const time of [1, 10, INPUT_COALESCE_MS + 5]) {
+      const alone = await hearAlone(INNOCENT);
+      const world = new AudioWorld({ workerCount: 1, spareCount: 1 });
+      await settle();
+      const innocent = { ...world.open(), script: INNOCENT };
+      for (const input of inputsOf(INNOCENT)) innocent.track.push(input);
+      await world.clock.advance(INPUT_COALESCE_MS);
+      const [first, second] = [world.launcher.at(0), world.launcher.at(1)];
+      // Both are ended at the same time; the system takes longer over the second.
+      second.onMessage = () => undefined;
+      first.end({ signal: 'SIGSEGV' });
+      await world.clock.advance(time);
+      second.end({ signal: 'SIGSEGV' });
+      await world.until(() => isAnswered(innocent));
+      assert.deepEqual(innocent.heard, alone);
+      assert.equal(world.telemetry.total('audio_poisons_total', { outcome: 'ended' }), 0);
+      await close(world);
+    }
+  });
+
   it('[AUD27] the same poison in session after session costs two workers, once, and parks none', async () => {
     const world = new AudioWorld({ workerCount: 1, spareCount: 1, poison: 'kills' });
     await settle();
