@@ -238,6 +238,8 @@ export const DEVICE_PROBE_INTERVAL_MS = 10_000;
 export const DEVICE_PROBE_PASS_COUNT = 3;
 /** Last lines of a worker's stderr that are kept for its crash report. */
 export const STDERR_TAIL_MAX_BYTES = 65_536;
+/** Longest line of a worker's output that goes into the log. */
+export const WORKER_LINE_MAX_LENGTH = 8_192;
 /** Time that what a dead worker still had in its pipes has to be read, before its death is told. */
 export const LAST_WORDS_MAX_MS = 100;
 

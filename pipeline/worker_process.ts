@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { systemClock } from './clock.ts';
 import { LAST_WORDS_MAX_MS, STDERR_TAIL_MAX_BYTES } from './limits.ts';
+import { LineReader } from './line_reader.ts';
 import { activityOf, type ProcessActivity } from './process_activity.ts';
 
 /** Messages that every worker understands beside its own. */
@@ -45,7 +46,7 @@ export type WorkerLauncher<Request, Reply> = (listener: WorkerListener<Reply>) =
 
 /**
  * A launcher of Node processes that run `modulePath` with the structured-clone IPC channel.
- * Their stdout goes where their stderr goes, so that nothing but the gateway writes to stdout; the end of it is kept.
+ * What they write to stdout is taken as if it were stderr, so that nothing but the gateway writes to stdout; the end of it is kept.
  */
 export function forkLauncher<Request, Reply>(
   modulePath: string,
@@ -54,11 +55,10 @@ export function forkLauncher<Request, Reply>(
     readonly execArgv?: readonly string[];
     /** Beside our own. */
     readonly env?: Readonly<Record<string, string>>;
-    /** Told of what they write; by default it goes to our stderr as it is. */
-    readonly echo?: (words: Uint8Array) => void;
+    /** Told of each line that they write. */
+    readonly onLine?: (line: string, pid: number) => void;
   },
 ): WorkerLauncher<Request, Reply> {
-  const echo = options.echo ?? ((words: Uint8Array) => process.stderr.write(words));
   return (listener) => {
     let child: ChildProcess;
     try {
@@ -74,9 +74,15 @@ export function forkLauncher<Request, Reply>(
     }
     const tail = new TextTail(STDERR_TAIL_MAX_BYTES);
     for (const stream of [child.stdout, child.stderr]) {
+      const lines = new LineReader((line) => {
+        options.onLine?.(line, child.pid ?? 0);
+      });
       stream?.on('data', (bytes: Buffer) => {
         tail.push(bytes);
-        echo(bytes);
+        lines.push(bytes);
+      });
+      stream?.once('close', () => {
+        lines.end();
       });
     }
     let ended = false;

@@ -8,7 +8,7 @@ import type { InferenceReply, InferenceRequest } from '../pipeline/inference_poo
 import { forkLauncher, type WorkerLauncher } from '../pipeline/worker_process.ts';
 import type { Config } from './config.ts';
 import { reportArguments } from './node_report.ts';
-import { echoTo } from './worker_echo.ts';
+import { scrub } from './scrubbing.ts';
 import type { AudioWorkerSettings, InferenceWorkerSettings } from './worker_settings.ts';
 
 /** A program that takes a worker's place; for tests that need one that fails. */
@@ -20,6 +20,8 @@ export interface WorkerModule {
 }
 
 export interface LauncherOptions {
+  /** Told of each line that a worker writes, without credentials and quoted speech. */
+  readonly onLine?: (line: string, pid: number) => void;
   /** Where Node leaves a report when a worker dies of a fatal error; none is written without it. */
   readonly reportFolder?: string;
   /** Instead of the worker's own. */
@@ -63,7 +65,7 @@ export function audioLauncher(
 function launcherOf<Request, Reply>(
   name: string,
   settings: object,
-  { reportFolder, module }: LauncherOptions,
+  { reportFolder, module, onLine }: LauncherOptions,
 ): WorkerLauncher<Request, Reply> {
   const path = module?.path ?? fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   return forkLauncher<Request, Reply>(path, {
@@ -73,6 +75,8 @@ function launcherOf<Request, Reply>(
       ...(module?.execArgv ?? []),
     ],
     env: RUNTIME_ENVIRONMENT,
-    echo: echoTo(process.stderr),
+    onLine: (line, pid) => {
+      onLine?.(scrub(line), pid);
+    },
   });
 }
