@@ -293,14 +293,17 @@ export const QUARANTINE_SWEEP_INTERVAL_MS = 30_000;
 /** Bytes of the folder of crash reports, Node's own included; and the most reports that can be configured. */
 export const CRASH_REPORTS_MAX_BYTES = 200 * 1_024 * 1_024;
 export const CRASH_REPORTS_MAX_COUNT = 1_000;
-/** Reports that may wait for a slow disk; each is at most about 70 KB. What comes on top is logged, not written. */
-export const CRASH_REPORT_QUEUE_MAX_COUNT = 32;
+/**
+ * Crash reports, and quarantined contents, that may wait for a slow disk: a report has at most about 70 KB, an utterance 1 MB.
+ * What comes on top is counted and logged, not written.
+ */
+export const DISK_QUEUE_MAX_COUNT = 32;
 /** Bytes of a worker's last words in a log line, where the report could not be written. */
 export const CRASH_LOG_STDERR_MAX_BYTES = 4_096;
 /** Largest report of Node's that is kept. Measured: 11 KB, more with many handles. */
 export const NODE_REPORT_MAX_BYTES = 1_024 * 1_024;
-/** Time the last crash reports have to be written when the server ends. */
-export const CRASH_REPORT_FLUSH_MAX_MS = 1_000;
+/** Time that the server waits for a disk when it starts and when it ends. */
+export const DISK_WAIT_MAX_MS = 1_000;
 
 /**
  * Attempts of `transcribe` to reach a server that has not answered yet: 2 to 4 s, enough for one that starts listening,
@@ -343,7 +346,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [HTTP_BODY_MAX_BYTES, HTTP_BODIES_MAX_BYTES, 'one request cannot take all the room'],
   [TRANSPORT_MESSAGE_MAX_BYTES, SEND_BUFFER_MAX_BYTES, 'what can be received can be sent'],
   [
-    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + CRASH_REPORT_FLUSH_MAX_MS,
+    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + DISK_WAIT_MAX_MS,
     GATEWAY_END_MAX_MS,
     'a gateway can end its workers and write what is known of them',
   ],

@@ -209,11 +209,8 @@ export class Session implements PartialSource {
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
     const stoppedAfterMs = this.#options.settings.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
-    const expiry = expiryOf({
-      nowMs,
-      heardAtMs: this.#heardAtMs,
-      stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
-    });
+    const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
+    const expiry = expiryOf({ nowMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
     this.#giveUpOldest(nowMs);
     if (expiry !== undefined) this.fail(expiry);
     if (this.#state !== 'open') return;
@@ -331,11 +328,11 @@ export class Session implements PartialSource {
   #notePause(likelyEndSamples: number | undefined): void {
     const utterance = this.#speaking;
     if (utterance === undefined || utterance.likelyEndSamples === likelyEndSamples) return;
-    if (utterance.wasHeardToLikelyEnd)
-      this.#options.telemetry.count('early_finals_total', { outcome: 'wasted' });
+    const { telemetry, scheduler } = this.#options;
+    if (utterance.wasHeardToLikelyEnd) telemetry.count('early_finals_total', { outcome: 'wasted' });
     utterance.likelyEndSamples = likelyEndSamples;
-    if (likelyEndSamples !== undefined) this.#options.scheduler.hurry(this);
-    else this.#options.scheduler.unhurry(this);
+    if (likelyEndSamples !== undefined) scheduler.hurry(this);
+    else scheduler.unhurry(this);
   }
 
   #beginUtterance(startSamples: number): void {

@@ -168,15 +168,13 @@ describe('audio pool: poison', () => {
       workerCount: fc.integer({ min: 1, max: 3 }),
       spareCount: fc.nat(1),
       // One after another: the second takes what the first has left a worker to try.
-      kills: fc
-        .tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200))
-        .map(([kills, from]) => [
-          ...kills,
-          ...[0, 1, 2, 3].map((more) => ({
-            ...{ at: from + more, side: 'before' as const },
-            how: more % 2 === 0 ? ('killed' as const) : ('stopped' as const),
-          })),
-        ]),
+      kills: fc.tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200)).map(([kills, from]) => [
+        ...kills,
+        ...[0, 1, 2, 3].map((more) => ({
+          ...{ at: from + more, side: 'before' as const },
+          how: more % 2 === 0 ? ('killed' as const) : ('stopped' as const),
+        })),
+      ]),
     });
     await fc.assert(
       fc.asyncProperty(shape, async (options) => {

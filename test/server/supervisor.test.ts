@@ -52,7 +52,14 @@ describe('the supervisor', { skip: process.platform === 'win32' }, () => {
       while (!existsSync(there) || (await readFile(there)).length < count) await setTimeout(5);
       await setTimeout(50);
     };
-    return { clock, log, deaths, supervisor, status, areThere };
+    const died = async (): Promise<CrashFacts> => {
+      for (;;) {
+        const death = deaths.at(-1);
+        if (death !== undefined) return death;
+        await setTimeout(5);
+      }
+    };
+    return { clock, log, deaths, died, supervisor, status, areThere };
   }
 
   it('[CLI14] a request to stop between two gateways ends it at once, with status 0', async () => {
@@ -88,7 +95,7 @@ describe('the supervisor', { skip: process.platform === 'win32' }, () => {
   }
 
   it('[CLI16] a gateway that falls silent is killed, reported and replaced', async () => {
-    const { clock, deaths, supervisor, status, areThere } = await supervise(`
+    const { clock, deaths, died, supervisor, status, areThere } = await supervise(`
       ${ANSWERS}
       process.send({ type: 'pong', rssBytes: 7 }, tellThere);
       process.removeAllListeners('message');
@@ -97,14 +104,10 @@ describe('the supervisor', { skip: process.platform === 'win32' }, () => {
     await clock.advance(GATEWAY_SILENCE_MAX_MS);
     assert.equal(deaths.length, 0, 'too soon');
     await clock.advance(2 * HEARTBEAT_INTERVAL_MS);
-    while (deaths.length === 0) await setTimeout(5);
+    const { role, kind, signal, generation, rssBytes } = await died();
     await clock.advance(RESTART_BACKOFF_MAX_MS);
     await areThere(2);
-    const [death] = deaths as readonly CrashFacts[];
-    assert.deepEqual(
-      [death?.role, death?.kind, death?.signal, death?.generation, death?.rssBytes],
-      ['gateway', 'hang', 'SIGKILL', 1, 7],
-    );
+    assert.deepEqual([role, kind, signal, generation, rssBytes], ['gateway', 'hang', 'SIGKILL', 1, 7]);
     supervisor.stop();
     supervisor.stop();
     assert.equal(await status, 1);
@@ -112,13 +115,14 @@ describe('the supervisor', { skip: process.platform === 'win32' }, () => {
   });
 
   it('[CLI16] one that never answers is killed when its time to start is over', async () => {
-    const { clock, deaths, supervisor, status, areThere } = await supervise(`tellThere(); ${STANDS_STILL}`);
+    const { clock, deaths, died, supervisor, status, areThere } = await supervise(
+      `tellThere(); ${STANDS_STILL}`,
+    );
     await areThere(1);
     await clock.advance(WORKER_START_MAX_MS);
     assert.equal(deaths.length, 0, 'too soon');
     await clock.advance(2 * HEARTBEAT_INTERVAL_MS);
-    while (deaths.length === 0) await setTimeout(5);
-    assert.equal(deaths[0]?.kind, 'start');
+    assert.equal((await died()).kind, 'start');
     supervisor.stop();
     assert.equal(await status, 0);
   });
