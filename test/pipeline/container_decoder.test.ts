@@ -239,7 +239,7 @@ describe('containers and encodings', () => {
     assert(bytes.length < 65_536);
     const [refused] = decode('ogg_opus', [bytes]);
     assert.deepEqual([refused?.fault, refused?.reason], ['unsupported_audio', 'too_fast']);
-    assert(refused.pcm.length <= AHEAD_OF_REALTIME_CLOSE_MS * 16);
+    assert((refused?.pcm.length ?? 0) <= AHEAD_OF_REALTIME_CLOSE_MS * 16);
     assert.equal(pcmOf('ogg_opus', cutInto(bytes, [1_000])).length, 520 * 120 * 16);
   });
 
