@@ -103,7 +103,9 @@ describe('containers and encodings', () => {
   /** What is the same for every cut: the samples, what became of each packet, and why no more are taken. */
   function summaryOf(results: readonly DecodedAudio[]): unknown {
     return {
-      pcm: createHash('sha256').update(joinPcm(results.map(({ pcm }) => pcm))).digest('hex'),
+      pcm: createHash('sha256')
+        .update(joinPcm(results.map(({ pcm }) => pcm)))
+        .digest('hex'),
       concealed: results.flatMap(({ concealed = [] }) => concealed),
       reason: results.find(({ reason }) => reason !== undefined)?.reason,
     };
