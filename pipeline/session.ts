@@ -12,7 +12,6 @@ import { DeliveryQueue } from './delivery_queue.ts';
 import { LimitError, type TranscriptionError } from './errors.ts';
 import { InputMeter } from './input_meter.ts';
 import {
-  AUDIO_STOPPED_GRACE_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_OBJECTIVE_MS,
   FINAL_WAIT_MAX_MS,
@@ -22,7 +21,7 @@ import {
 } from './limits.ts';
 import type { PartialRequest, PartialSource, Scheduler } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
-import { expiryOf } from './session_expiry.ts';
+import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionSettings } from './session_settings.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -111,7 +110,7 @@ export class Session implements PartialSource {
   /** One binary message of audio. The session owns `bytes` from here on. */
   push(bytes: Uint8Array): void {
     if (this.#state !== 'open') return;
-    const { clock, telemetry } = this.#options;
+    const { clock, telemetry, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
     if (bytes.length === 0) {
       // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
@@ -121,7 +120,8 @@ export class Session implements PartialSource {
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const verdict = this.#meter.judge(bytes, this.#audioAtMs);
+    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
+    const verdict = this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -208,7 +208,6 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const stoppedAfterMs = this.#options.settings.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
     const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
     const expiry = expiryOf({ nowMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
     this.#giveUpOldest(nowMs);
@@ -218,7 +217,10 @@ export class Session implements PartialSource {
       this.drain();
     } else if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (
+      !this.#toldAudioStopped &&
+      nowMs - this.#audioAtMs > audioStoppedAfterMs(this.#options.settings)
+    ) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }
@@ -308,7 +310,7 @@ export class Session implements PartialSource {
         this.#endUtterance(event);
         return;
       case 'fault':
-        this.#onFault(event.code);
+        this.#onFault(event);
         return;
       case 'flushed':
         if (event.id === STOP_FLUSH) {
@@ -448,12 +450,12 @@ export class Session implements PartialSource {
     });
   }
 
-  #onFault(code: Extract<TrackEvent, { type: 'fault' }>['code']): void {
+  #onFault({ code, reason }: Extract<TrackEvent, { type: 'fault' }>): void {
     if (code === 'undecodable_packet') {
       this.#notice('packets_lost', 'an audio packet could not be decoded; it was concealed');
       return;
     }
-    this.fail(faultError(code, this.#options.settings.format));
+    this.fail(faultError({ code, reason }, this.#options.settings.format));
   }
 
   #notice(code: NoticeCode, message: string, utteranceId?: number): void {
