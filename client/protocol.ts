@@ -71,7 +71,10 @@ export interface ReadyMessage {
     readonly messageMaxBytes: number;
     readonly idleMaxMs: number;
     readonly sessionMaxMs: number;
+    /** Audio that may be sent ahead of real time … */
     readonly aheadOfRealtimeMaxMs: number;
+    /** … and how fast that allowance fills up again, in seconds of audio a second. */
+    readonly catchUpRatio: number;
   };
   /** The settings in force, defaults filled in. */
   readonly endpointing: { readonly silenceMs: number; readonly maxUtteranceMs: number };

@@ -298,7 +298,8 @@ export class StreamClient {
     if (this.#link.type !== 'opening') return;
     const sinceMs = this.#clock.nowMs();
     const { sessionId, limits } = message;
-    const pace = new SendPace(limits.aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, sinceMs);
+    const { aheadOfRealtimeMaxMs, catchUpRatio } = limits;
+    const pace = new SendPace({ maxMs: aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, catchUpRatio }, sinceMs);
     this.#link = { type: 'ready', connection: this.#link.connection, sessionId, pace, sinceMs };
     this.#sessionId = sessionId;
     this.#serverError = undefined;

@@ -113,6 +113,11 @@ export const SESSION_STOP_MAX_MS = 60_000;
 
 /** Audio a client may send ahead of real time before it is throttled (burst after a reconnect, buffered start). */
 export const AHEAD_OF_REALTIME_MAX_MS = 30_000;
+/**
+ * How fast what is ahead runs out, in seconds of audio a second: above 1, so that a client that had to catch up after a loss
+ * comes back to real time, and below what would let one take the share of two for long.
+ */
+export const CATCH_UP_RATIO = 1.5;
 /** Audio ahead of real time at which the session is closed. */
 export const AHEAD_OF_REALTIME_CLOSE_MS = 60_000;
 /** Input bytes of one session that are on their way to its audio worker and not yet processed. */

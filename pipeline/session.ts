@@ -26,7 +26,7 @@ import { contained } from './session_fault.ts';
 import type { SessionSettings } from './session_settings.ts';
 import type { Telemetry } from './telemetry.ts';
 import { judgeText } from './text_guard.ts';
-import { faultError } from './track_fault.ts';
+import { faultError, overrunError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
 import { estimateWordTimes } from './word_times.ts';
 
@@ -133,9 +133,7 @@ export class Session implements PartialSource {
       );
     }
     if (this.#track.push({ type: 'audio', bytes }) === 'full') {
-      this.fail(
-        new LimitError('too_fast', 'audio comes faster than it can be decoded; send it in real time'),
-      );
+      this.fail(overrunError(this.#meter.isAhead));
     }
   }
 

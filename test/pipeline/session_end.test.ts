@@ -220,7 +220,12 @@ describe('session: drain and end', () => {
   });
 
   it('[SES45] audio that cannot be kept up with, or comes much too fast, ends the session; faster is a notice first', () => {
+    const behind = new SessionSetting();
+    behind.track.isFull = true;
+    behind.session.push(MESSAGE);
+    assert.equal(behind.failure, 'overloaded', 'who speaks in real time is not to blame');
     const full = new SessionSetting();
+    for (let i = 0; i <= AHEAD_OF_REALTIME_MAX_MS / 1_000; i++) full.session.push(new Uint8Array(32_000));
     full.track.isFull = true;
     full.session.push(MESSAGE);
     assert.equal(full.failure, 'too_fast');

@@ -22,7 +22,7 @@ const READY: ServerMessage = {
   version: 1,
   sessionId: 'one',
   model: 'fake',
-  limits: { messageMaxBytes: 1_500, idleMaxMs: 9_000, sessionMaxMs: 60_000, aheadOfRealtimeMaxMs: 30_000 },
+  limits: { messageMaxBytes: 1_500, idleMaxMs: 9_000, sessionMaxMs: 60_000, aheadOfRealtimeMaxMs: 30_000, catchUpRatio: 1 },
   endpointing: { silenceMs: 500, maxUtteranceMs: 20_000 },
 };
 
