@@ -79,6 +79,12 @@ export class OverloadError extends TranscriptionError {}
 export class InferenceError extends TranscriptionError {}
 /** The server cannot start as configured; a restart does not help. */
 export class ConfigError extends TranscriptionError {}
+/** What a command line asks for makes no sense, whatever the configuration. */
+export class UsageError extends ConfigError {
+  constructor(message: string) {
+    super('bad_config', message);
+  }
+}
 
 /** WebSocket close code for each error that ends a connection (RFC 6455 section 7.4; 4000–4999 are ours). */
 export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {

@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { AUDIO_ENCODINGS, type AudioEncoding } from '../pipeline/audio.ts';
 import { systemClock } from '../pipeline/clock.ts';
-import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
+import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
 import { loadConfig, type Config, type Flags } from './config.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import type { RootLog } from './log.ts';
@@ -75,6 +75,7 @@ function report(error: unknown, stderr: CliStream): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof TranscriptionError) {
     stderr.write(`earwitness: ${error.message}\n`);
+    if (error instanceof UsageError) return EXIT_USAGE;
     return error instanceof ConfigError ? EXIT_CONFIG : 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

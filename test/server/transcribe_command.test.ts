@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { ClientMessage, ServerMessage, StartMessage } from '../../client/protocol.ts';
 import { FIRST_CONNECTION_MAX_ATTEMPTS } from '../../pipeline/limits.ts';
@@ -209,6 +212,34 @@ describe('the transcribe command', () => {
       if (moment === 'file') controller.abort();
       const { stdout, stderr } = await ending;
       assert.deepEqual([stdout, stderr], ['', '']);
+    }
+    server.onStart = () => undefined;
+  });
+
+  it('[TRC6] nor while it waits for a connection', async (test) => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    test.after(() => silent.close());
+    await once(silent, 'listening');
+    const controller = new AbortController();
+    silent.once('connection', () => {
+      controller.abort();
+    });
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    assert.equal((await run({ url, signal: controller.signal })).stderr, '');
+  });
+
+  it('[TRC6] interrupted in mid-session the program ends with status 130', async () => {
+    server.answers = [];
+    const main = fileURLToPath(new URL('../../server/main.js', import.meta.url));
+    const args = [main, 'transcribe', '--url', server.url, '--speed', '0.001', wav];
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      server.onStart = () => {
+        // The first packet is on its way, the second is 20 s away.
+        setImmediate(() => child.kill(signal));
+      };
+      const [stderr, exit] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+      assert.deepEqual([exit, stderr], [[130, null], '']);
     }
     server.onStart = () => undefined;
   });
