@@ -2,12 +2,13 @@
  * Weights on disk, as `<modelsDir>/<model id>/<file name>`. A file there is either complete and right or it is
  * fetched again: files get their name only when their size and sha256 have been checked and they are flushed.
  */
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { ConfigError } from '../pipeline/errors.ts';
 import type { ModelEntry, MoonshineEntry, WeightFile } from './catalogue.ts';
 import { digestFile } from './checksum.ts';
 import { adoptAbandoned, createDownloadFolder, removeDownloadFolder } from './download_folder.ts';
+import { makeFolder } from './new_folder.ts';
 import { NpmFailure, packPackage, type PackOptions } from './npm_package.ts';
 import { codeOf } from './owned_folder.ts';
 import { findPrepared, type PreparedFolder, type PublishedDigests } from './prepared_folder.ts';
@@ -142,7 +143,7 @@ async function fetchFiles(pull: Pull): Promise<void> {
       totalBytes: wanted.reduce((sum, file) => sum + file.bytes, 0),
     });
     await extractFiles({ tarball, files: wanted, intoDir: folder, onBytes, signal: options.signal });
-    await mkdir(join(options.modelsDir, entry.id), { recursive: true });
+    await makeFolder(join(options.modelsDir, entry.id));
     for (const file of wanted) {
       await place(file, { from: join(folder, file.name), to: join(options.modelsDir, entry.id, file.name) });
     }

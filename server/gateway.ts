@@ -207,9 +207,10 @@ class Gateway {
   }
 
   #judgeExposure(): readonly string[] {
-    const { host, insecure, allowedOrigins, tlsCert } = this.#config;
+    const { host, adminHost, insecure, allowedOrigins, tlsCert } = this.#config;
     const warnings = judgeExposure({
       host,
+      adminHost,
       hasKeys: this.#access.asksForKeys,
       isInsecure: insecure,
       hasTls: tlsCert !== '',

@@ -342,6 +342,7 @@ describe('access', () => {
     const judge = (exposure: Partial<Exposure>): readonly string[] =>
       judgeExposure({
         host: '127.0.0.1',
+        adminHost: '127.0.0.1',
         hasKeys: false,
         isInsecure: false,
         hasTls: false,
@@ -356,6 +357,10 @@ describe('access', () => {
       assert.deepEqual(judge({ host, hasKeys: true, hasTls: true }), []);
     }
     assert.match(judge({ allowedOrigins: ['*'] }).join(), /INSECURE: every web page/);
+    assert.match(
+      judge({ adminHost: '0.0.0.0', hasKeys: true }).join(),
+      /^INSECURE: .* 0\.0\.0\.0 can read metrics/,
+    );
   });
 });
 
