@@ -4,8 +4,8 @@
  */
 export const ERROR_CODES = {
   // ProtocolError: the client broke a rule of the protocol.
-  bad_message: 'a control message is not valid',
-  bad_settings: 'a setting is not valid',
+  bad_message: 'what was sent is no control message, or not at this time',
+  bad_settings: 'a field of `start`, or a setting in the query, is not valid',
   not_started: 'audio came before the session was started',
   not_found: 'there is nothing at this path; only before the upgrade',
   // LimitError: a bound was exceeded.

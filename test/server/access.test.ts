@@ -148,8 +148,8 @@ describe('access', () => {
       ['{"type":"keepAlive"}', unauthorized],
       [new Uint8Array(3), unauthorized],
       ['no json', { code: 4400, reason: 'bad_message' }],
-      [startWith(''), { code: 4400, reason: 'bad_message' }],
-      [startWith('x'.repeat(CREDENTIAL_MAX_BYTES + 1)), { code: 4400, reason: 'bad_message' }],
+      [startWith(''), { code: 4400, reason: 'bad_settings' }],
+      [startWith('x'.repeat(CREDENTIAL_MAX_BYTES + 1)), { code: 4400, reason: 'bad_settings' }],
     ] as const) {
       const client = enter(await access.judge(requestOf(), LATE));
       if (typeof send === 'string') client.listener.text(send);

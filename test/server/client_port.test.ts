@@ -79,7 +79,7 @@ describe('what is refused before the upgrade', () => {
     const from = (origin: string): Partial<UpgradeRequest> => ({ headers: new Map([['origin', origin]]) });
     assert.deepEqual(await refusalOf(test, { path: '/v2' }), { status: 404, error: ['not_found', false] });
     assert.deepEqual(await refusalOf(test, { search: 'encoding=mp3' }), {
-      ...{ status: 400, error: ['bad_message', false] },
+      ...{ status: 400, error: ['bad_settings', false] },
     });
     assert.deepEqual(await refusalOf(test, from('https://evil.example')), {
       ...{ status: 403, error: ['forbidden', false] },
