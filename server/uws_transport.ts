@@ -14,6 +14,7 @@ import {
   errorAnswer,
   FAULT_ANSWER,
   handshakeFault,
+  headAnswer,
   isWebSocketUpgrade,
   offeredProtocols,
   ownHeaders,
@@ -257,7 +258,9 @@ export class UwsTransport implements Transport {
     const exchange = openExchange(response, request);
     const { head } = exchange;
     // With a good handshake it would not have come here.
-    const fault = isWebSocketUpgrade(head) ? (handshakeFault(head) ?? FAULT_ANSWER) : undefined;
+    const fault = isWebSocketUpgrade(head)
+      ? (handshakeFault(head) ?? FAULT_ANSWER)
+      : headAnswer(head, events);
     const bodyBytes = fault ?? announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
     if (typeof bodyBytes !== 'number') {
       if (bodyBytes.status === 413) events.limitReached('body_bytes');

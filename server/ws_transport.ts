@@ -24,6 +24,7 @@ import {
   checkedUpgradeAnswer,
   FAULT_ANSWER,
   handshakeFault,
+  headAnswer,
   isWebSocketUpgrade,
   offeredProtocols,
   ownHeaders,
@@ -186,7 +187,9 @@ export class WsTransport implements Transport {
     socket.on('error', ignore);
     if (!isWebSocketUpgrade(head)) {
       // Another protocol: the offer is ignored and the request answered as it stands.
-      this.#consult(exchange, new Uint8Array(0), refuse);
+      const early = headAnswer(head, events);
+      if (early === undefined) this.#consult(exchange, new Uint8Array(0), refuse);
+      else refuse(early);
       return;
     }
     const fault = handshakeFault(head);
@@ -241,7 +244,8 @@ export class WsTransport implements Transport {
   #onHttp(exchange: Exchange): void {
     const { response, head } = exchange;
     response.shouldKeepAlive = false;
-    const bodyBytes = announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
+    const bodyBytes =
+      headAnswer(head, exchange.events) ?? announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
     if (typeof bodyBytes !== 'number') {
       if (bodyBytes.status === 413) exchange.events.limitReached('body_bytes');
       writeAnswer(exchange, bodyBytes);

@@ -273,6 +273,7 @@ export function describeTransportLife(name: string, create: CreateTransport): vo
         const second = create({ clock: bench.clock, bounds: bench.bounds });
         const events = {
           upgrade: () => assert.fail(),
+          head: () => undefined,
           http: () => assert.fail(),
           fault: () => undefined,
           limitReached: () => undefined,
