@@ -95,7 +95,10 @@ export async function verifyModel(entry: ModelEntry, modelsDir: string): Promise
     });
   };
   const wrong = (what: string, faults: string): ConfigError =>
-    new ConfigError('model_missing', `the ${what} (${faults}): run "earwitness models pull ${entry.id}"`);
+    new ConfigError(
+      'model_missing',
+      `the ${what} (${faults}): run "earwitness models pull ${entry.id} --models-dir ${modelsDir}"`,
+    );
   const { state, files } = await modelStatus(entry, modelsDir).catch(unreadable);
   if (state !== 'ready') {
     const faults = files

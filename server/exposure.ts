@@ -24,7 +24,7 @@ export function judgeExposure(exposure: Exposure): readonly string[] {
     if (!isInsecure) {
       throw new ConfigError(
         'bad_config',
-        `host: expected a loopback address as long as there are no API keys, got '${host}'; create one with ` +
+        `cannot start as configured: host: expected a loopback address as long as there are no API keys, got '${host}'; create one with ` +
           '`earwitness keys create --name …`, or set insecure to let everybody in who can reach this machine',
       );
     }

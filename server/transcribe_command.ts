@@ -9,7 +9,7 @@ import { systemClock, type Clock } from '../pipeline/clock.ts';
 import { TranscriptionError, UsageError } from '../pipeline/errors.ts';
 import { SILERO_VAD_V5 } from '../models/catalogue.ts';
 import { checkReadable, readAudioFile, type FileMessage } from './audio_file.ts';
-import type { Config } from './config.ts';
+import { TOKEN_VARIABLE, type Config } from './config.ts';
 import { streamMessages } from './file_stream.ts';
 import { FirstConnection } from './first_connection.ts';
 import { LiveLine, type TerminalStream } from './live_line.ts';
@@ -100,6 +100,9 @@ async function done<T>(
 }
 
 function describe(error: TranscriptionError | StreamError, file: string): string {
+  if (error instanceof StreamError && error.code === 'unauthorized') {
+    return `${file}: the server lets nobody in without a valid API key or token: give --token or ${TOKEN_VARIABLE}`;
+  }
   return error instanceof StreamError ? `${file}: ${error.message} (${error.code})` : error.message;
 }
 

@@ -5,6 +5,7 @@ import { KEEP_ALIVE_MISSED_COUNT } from '../pipeline/limits.ts';
 import { BodyBudget } from './body_budget.ts';
 import { consult } from './consultation.ts';
 import { KeepAlive } from './keep_alive.ts';
+import { CLIENT_PORT_SETTINGS, listenCause, listenFault } from './listen_fault.ts';
 import { GOING_AWAY_CLOSE } from './listener_guard.ts';
 import {
   announcedBodyBytes,
@@ -82,9 +83,10 @@ export class UwsTransport implements Transport {
       // Without the option several processes share a port, and each gets some of the connections.
       app.listen(host, port, this.#module.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
         if (socket === false) {
-          reject(
-            new ConfigError('bad_config', `cannot listen on ${host} port ${port}: taken or not allowed`),
-          );
+          const wanted = { settings: CLIENT_PORT_SETTINGS, host, port };
+          void listenCause(wanted).then((cause) => {
+            reject(listenFault(wanted, cause));
+          });
           return;
         }
         this.#listenSocket = socket;

@@ -12,10 +12,10 @@ import { createServer as createTlsServer, Server as TlsServer } from 'node:https
 import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { ConfigError } from '../pipeline/errors.ts';
 import { BodyBudget } from './body_budget.ts';
 import { consult } from './consultation.ts';
 import { KeepAlive } from './keep_alive.ts';
+import { CLIENT_PORT_SETTINGS, listenFault } from './listen_fault.ts';
 import { GOING_AWAY_CLOSE } from './listener_guard.ts';
 import {
   announcedBodyBytes,
@@ -121,11 +121,7 @@ export class WsTransport implements Transport {
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause) => {
-        reject(
-          new ConfigError('bad_config', `cannot listen on ${host} port ${port}: taken or not allowed`, {
-            cause,
-          }),
-        );
+        reject(listenFault({ settings: CLIENT_PORT_SETTINGS, host, port }, cause));
       });
       server.listen({ host, port }, resolve);
     });

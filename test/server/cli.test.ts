@@ -106,6 +106,17 @@ describe('command line', () => {
     assert.equal((await run('config', '--markdown')).stdout, `${renderSettingsTable()}\n`);
   });
 
+  it('[CLI5] it tells what it ignored on stderr', async () => {
+    const child = spawn(process.execPath, [MAIN, 'config', '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, EARWITNESS_PROT: '1', EARWITNESS_TOKEN: 'x' },
+    });
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    assert.match(stderr, /EARWITNESS_PROT is ignored: .* did you mean EARWITNESS_PORT\?/);
+    assert.doesNotMatch(stderr, /EARWITNESS_TOKEN/);
+    assert.doesNotThrow(() => JSON.parse(stdout));
+  });
+
   it('[CLI6] the file of --config is read', async (test) => {
     const folder = await mkdtemp(join(tmpdir(), 'earwitness-'));
     test.after(() => rm(folder, { recursive: true }));

@@ -194,6 +194,8 @@ describe('the transcribe command', () => {
       stdout: '',
       stderr: `earwitness: ${wav}: no such model (bad_settings)\n`,
     });
+    server.answers = [{ type: 'error', code: 'unauthorized', message: 'send `token`', retryable: false }];
+    assert.match((await run()).stderr, /: the server lets nobody in .*: give --token or EARWITNESS_TOKEN\n$/);
     server.answers = [{ type: 'notice', code: 'packets_lost', message: 'a packet was lost' }];
     assert.deepEqual(await run(), {
       status: 0,
@@ -263,6 +265,21 @@ describe('the transcribe command', () => {
     assert.equal((await run({ token: 'secret' })).status, 0);
     assert.equal(server.heard.at(-1)?.protocols, 'bearer,secret');
     await assert.rejects(run({ token: 'secret', url: undefined }), { code: 'bad_config' });
+  });
+
+  it('[TRC8] a token may come in the environment, where the list of processes does not show it', async () => {
+    server.answers = [];
+    const main = fileURLToPath(new URL('../../server/main.js', import.meta.url));
+    const env = { ...process.env, EARWITNESS_TOKEN: 'from-env' };
+    const statusOf = async (...args: string[]): Promise<unknown> => {
+      const child = spawn(process.execPath, [main, 'transcribe', ...args], { env, stdio: 'ignore' });
+      return (await once(child, 'exit'))[0];
+    };
+    assert.equal(await statusOf('--url', server.url, wav), 0);
+    assert.equal(server.heard.at(-1)?.protocols, 'bearer,from-env');
+    assert.equal(await statusOf('--url', server.url, '--token', 'given', wav), 0);
+    assert.equal(server.heard.at(-1)?.protocols, 'bearer,given');
+    assert.equal(await statusOf(join(folder, 'none.wav')), 1, 'without --url it is left alone');
   });
 
   it('[TRC9] a server that cannot be reached is told at once with the cause, and given up soon', async () => {
