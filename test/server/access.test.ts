@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { CLOSE_CODES, ConfigError } from '../../pipeline/errors.ts';
+import { CLOSE_CODES } from '../../pipeline/errors.ts';
 import {
   CREDENTIAL_MAX_BYTES,
   HANDSHAKE_MAX_MS,

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import type { Scheduler } from '../../pipeline/scheduler.ts';
 import { STARTS_AWAITED_MAX_COUNT } from '../../pipeline/limits.ts';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
@@ -67,8 +66,7 @@ async function openPort(test: TestContext, settings: PortSettings = {}) {
     access.close();
   });
   // A session is never opened here, so that of these parts only the load is asked.
-  const scheduler = { isOverloaded: false } as Scheduler;
-  const unasked = { scheduler } as ConstructorParameters<typeof SessionRegistry>[0];
+  const unasked = { scheduler: { isOverloaded: false } } as ConstructorParameters<typeof SessionRegistry>[0];
   const registry = new SessionRegistry({
     ...unasked,
     ...{ clock, telemetry, maxSessions: 1, isReady: () => isReady },
