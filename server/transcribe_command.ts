@@ -58,14 +58,8 @@ export async function transcribeFiles(options: TranscribeOptions): Promise<numbe
   else if (token !== undefined) throw new UsageError('--token is for the server at --url');
   const there: string[] = [];
   for (const file of files) {
-    if (
-      await done(
-        file,
-        checkReadable(file).then(() => true),
-        options,
-      )
-    )
-      there.push(file);
+    const isThere = checkReadable(file).then(() => true);
+    if ((await done(file, isThere, options)) === true) there.push(file);
   }
   let doneCount = 0;
   let target: Target | undefined;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { STARTS_AWAITED_MAX_COUNT } from '../../pipeline/limits.ts';
+import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
@@ -16,6 +17,8 @@ import { addKey, temporaryKeysFile } from '../support/access_setting.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { KeptLog } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
+import { ScriptedPool } from '../support/scripted_pool.ts';
+import { ScriptedTrack } from '../support/session_setting.ts';
 
 /** Never carries a byte: the test asks its owner itself. */
 class AskedTransport implements Transport {
@@ -65,12 +68,11 @@ async function openPort(test: TestContext, settings: PortSettings = {}) {
   test.after(() => {
     access.close();
   });
-  // A session is never opened here, so that of these parts only the load is asked.
-  const unasked = { scheduler: { isOverloaded: false } } as ConstructorParameters<typeof SessionRegistry>[0];
-  const registry = new SessionRegistry({
-    ...unasked,
-    ...{ clock, telemetry, maxSessions: 1, isReady: () => isReady },
-  });
+  const onPartialsSuspended = (): void => undefined;
+  const pool = new ScriptedPool(1);
+  const scheduler = new Scheduler({ pool, clock, telemetry, partialIntervalMs: 500, onPartialsSuspended });
+  const parts = { audioPool: new ScriptedTrack(), scheduler, clock, telemetry };
+  const registry = new SessionRegistry({ ...parts, maxSessions: 1, isReady: () => isReady });
   const transport = new AskedTransport();
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model };
   const options: ClientPortOptions = { transport, access, registry, clock, telemetry, log, defaults };
