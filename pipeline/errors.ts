@@ -4,8 +4,8 @@
  */
 export const ERROR_CODES = {
   // ProtocolError: the client broke a rule of the protocol.
-  bad_message: 'a control message is not valid',
-  bad_settings: 'a setting is not valid',
+  bad_message: 'what was sent is no control message, or not at this time',
+  bad_settings: 'a field of `start`, or a setting in the query, is not valid',
   not_started: 'audio came before the session was started',
   not_found: 'there is nothing at this path; only before the upgrade',
   // LimitError: a bound was exceeded.
@@ -79,6 +79,12 @@ export class OverloadError extends TranscriptionError {}
 export class InferenceError extends TranscriptionError {}
 /** The server cannot start as configured; a restart does not help. */
 export class ConfigError extends TranscriptionError {}
+/** What a command line asks for makes no sense, whatever the configuration. */
+export class UsageError extends ConfigError {
+  constructor(message: string) {
+    super('bad_config', message);
+  }
+}
 
 /** WebSocket close code for each error that ends a connection (RFC 6455 section 7.4; 4000–4999 are ours). */
 export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {

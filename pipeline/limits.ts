@@ -60,6 +60,11 @@ export const KEYS_POLL_INTERVAL_MS = 2_000;
 /** Connections that may wait for a token in their first message, and bytes that each of them may send meanwhile. */
 export const PENDING_TOKEN_MAX_COUNT = 256;
 export const PENDING_TOKEN_MAX_BYTES = 65_536;
+/**
+ * Connections that may be open without having sent their `start`, all addresses together: some KB each, for
+ * HANDSHAKE_MAX_MS at most. Clients send it at once, even if all come back together.
+ */
+export const STARTS_AWAITED_MAX_COUNT = 1_024;
 /** Addresses whose rate of connections is remembered; some 150 bytes each. */
 export const ADDRESS_TABLE_MAX_COUNT = 65_536;
 /** Connections an address may open at once, as a share of what it may open in a minute. */
@@ -212,6 +217,8 @@ export const OVERLOAD_RETRY_AFTER_SECONDS = 5;
 export const FULL_RETRY_AFTER_SECONDS = 10;
 export const UNREADY_RETRY_AFTER_SECONDS = 2;
 export const DRAINING_RETRY_AFTER_SECONDS = 1;
+/** The same where too many have not sent their `start`: they are gone by then. */
+export const CROWDED_RETRY_AFTER_SECONDS = 6;
 /** Deaths of workers on one job after which its audio is poison. */
 export const JOB_DEATH_MAX_COUNT = 2;
 /** The same where workers without a job died too, so that something else than audio ends them; audio may still be at fault. */
@@ -384,6 +391,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     GATEWAY_END_MAX_MS,
     'a gateway can end its workers and write what is known of them',
   ],
+  [HANDSHAKE_MAX_MS, CROWDED_RETRY_AFTER_SECONDS * 1_000, 'who is told to come back finds room'],
   [CLOSE_MAX_MS, DRAIN_MAX_MS, 'the last connections have gone when a drain ends'],
   [KEYS_MAX_COUNT * 500, KEYS_FILE_MAX_BYTES, 'all keys fit the file'],
   [KEYS_POLL_INTERVAL_MS, HANDSHAKE_MAX_MS, 'a revoked key opens no session that waits for its token'],

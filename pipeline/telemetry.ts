@@ -37,6 +37,7 @@ export const METRICS = {
     labels: {
       reason: [
         'overloaded',
+        'crowded',
         'draining',
         'unavailable',
         'not_found',

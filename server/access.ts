@@ -1,5 +1,5 @@
 /**
- * Who may connect: rate, origin, credentials, sessions at a time, in this order. Every dialect asks the same judge
+ * Who may connect: rate (`judgeRate`), then origin, credentials, sessions at a time (`judge`), in this order. Every dialect asks the same judge
  * before the upgrade and lets it stand before its listener, so that no dialect has rules of its own.
  */
 import { CLOSE_CODES, AccessError, type TranscriptionError } from '../pipeline/errors.ts';
@@ -24,7 +24,7 @@ import { RateLimit } from './rate_limit.ts';
 import { SessionQuota, type Share } from './session_quota.ts';
 import type { Config } from './settings.ts';
 import { verifyToken } from './tokens.ts';
-import type { Connection, ConnectionListener } from './transport.ts';
+import type { Connection, ConnectionListener, RequestHead } from './transport.ts';
 
 export interface AccessOptions {
   readonly config: Pick<
@@ -61,14 +61,17 @@ export type Admission =
        */
       readonly guard: (connection: Connection, create: () => ConnectionListener) => ConnectionListener;
     }
-  | {
-      readonly isAdmitted: false;
-      /** HTTP status: 401, 403 or 429. */
-      readonly status: number;
-      readonly reason: 'unauthorized' | 'forbidden' | 'rate_limited';
-      readonly message: string;
-      readonly headers: Readonly<Record<string, string>>;
-    };
+  | AccessRefusal;
+
+/** Why a request is refused, for its answer. */
+export interface AccessRefusal {
+  readonly isAdmitted: false;
+  /** HTTP status: 401, 403 or 429. */
+  readonly status: number;
+  readonly reason: 'unauthorized' | 'forbidden' | 'rate_limited';
+  readonly message: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
 
 /** Somebody who was recognised, and what counts against them. */
 interface Grant {
@@ -145,7 +148,18 @@ export class Access {
     this.#keyRing.close();
   }
 
-  /** Judges a request before its upgrade (or its answer). Only the rate is counted; sessions count from `guard` on. */
+  /** Counts a request against the rate of its address: first of all, whatever it asks for. The refusal, if there is one. */
+  judgeRate(request: Pick<RequestHead, 'remoteAddress'>): AccessRefusal | undefined {
+    try {
+      this.#checkRate(request.remoteAddress);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof AccessError)) throw error;
+      return this.#refusal(error, request);
+    }
+  }
+
+  /** Judges a request before its upgrade (or its answer). Nothing is counted yet; sessions are from `guard` on. */
   async judge(request: AccessRequest, dialect: AccessDialect): Promise<Admission> {
     try {
       return await this.#judge(request, dialect);
@@ -156,7 +170,6 @@ export class Access {
   }
 
   async #judge(request: AccessRequest, dialect: AccessDialect): Promise<Admission> {
-    this.#checkRate(request.remoteAddress);
     const origin = request.headers.get('origin');
     if (!isOriginAllowed(origin, this.#origins)) {
       throw new AccessError('forbidden', 'pages of this origin may not connect; add it to allowedOrigins');
@@ -332,7 +345,7 @@ export class Access {
     this.#options.log.info('keys revoked', { keyIds: [...keyIds] });
   }
 
-  #refusal(error: AccessError, request: AccessRequest): Admission {
+  #refusal(error: AccessError, request: Pick<RequestHead, 'remoteAddress'>): AccessRefusal {
     const { code: reason, message, retryAfterSeconds } = error;
     this.#options.log.info('connection refused', { reason, remoteAddress: request.remoteAddress });
     return {

@@ -3,21 +3,23 @@ import { STREAM_PATH, type StartMessage } from '../client/protocol.ts';
 import type { Clock } from '../pipeline/clock.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import type { LabelsOf, Telemetry } from '../pipeline/telemetry.ts';
-import type { Access, AccessDialect } from './access.ts';
+import type { Access, AccessDialect, AccessRefusal } from './access.ts';
 import type { Log } from './log.ts';
 import { NativeDialect, type NativeDialectOptions } from './native_dialect.ts';
 import { errorText, startFromQuery, tokenOfStart } from './native_messages.ts';
-import { errorAnswer } from './request_head.ts';
+import { announcesBody, errorAnswer } from './request_head.ts';
 import type { SessionRegistry } from './session_registry.ts';
 import type {
   HttpAnswer,
-  HttpRequest,
   ListenOptions,
+  RequestHead,
   TlsFiles,
   Transport,
   UpgradeAnswer,
   UpgradeRequest,
 } from './transport.ts';
+
+type Refused = Extract<UpgradeAnswer, { accept: false }> & HttpAnswer;
 
 const NATIVE_ACCESS: AccessDialect = { errorText, tokenOf: tokenOfStart };
 
@@ -43,6 +45,7 @@ export class ClientPort {
       ...address,
       events: {
         upgrade: (request) => this.#upgrade(request),
+        head: (head) => this.#answerHead(head),
         http: answerHttp,
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
@@ -69,6 +72,8 @@ export class ClientPort {
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {
+    const tooMany = this.#options.access.judgeRate(request);
+    if (tooMany !== undefined) return this.#refuseAccess(tooMany);
     if (request.path !== STREAM_PATH)
       return this.#refuse({
         reason: 'not_found',
@@ -87,11 +92,8 @@ export class ClientPort {
     const { access, registry } = this.#options;
     // With settings in the query there is no `start` to bring a token.
     const admission = await access.judge(request, start === undefined ? NATIVE_ACCESS : { errorText });
-    if (!admission.isAdmitted) {
-      const { reason, message } = admission;
-      return this.#refuse({ ...admission, error: new AccessError(reason, message) });
-    }
-    const refusal = registry.refusal();
+    if (!admission.isAdmitted) return this.#refuseAccess(admission);
+    const refusal = registry.refusal() ?? (start === undefined ? registry.crowdRefusal() : undefined);
     if (refusal !== undefined) {
       const { reason, error, retryAfterSeconds } = refusal;
       return this.#refuse({
@@ -110,19 +112,30 @@ export class ClientPort {
     };
   }
 
+  /** Nothing here takes a body. */
+  #answerHead(head: RequestHead): HttpAnswer | undefined {
+    const tooMany = this.#options.access.judgeRate(head);
+    if (tooMany !== undefined) return this.#refuseAccess(tooMany);
+    return announcesBody(head) ? answerHttp(head) : undefined;
+  }
+
+  #refuseAccess({ reason, message, ...answer }: AccessRefusal): Refused {
+    return this.#refuse({ ...answer, reason, error: new AccessError(reason, message) });
+  }
+
   #refuse(refusal: {
     readonly reason: LabelsOf<'sessions_refused_total'>['reason'];
     readonly status: number;
     readonly error: TranscriptionError;
     readonly headers?: Readonly<Record<string, string>>;
-  }): UpgradeAnswer {
+  }): Refused {
     const { reason, status, error, headers } = refusal;
     this.#options.telemetry.count('sessions_refused_total', { reason });
     return { accept: false, ...errorAnswer(status, error, headers) };
   }
 }
 
-function answerHttp(request: HttpRequest): HttpAnswer {
+function answerHttp(request: RequestHead): HttpAnswer {
   const isIndex = request.path === '/';
   return {
     status: isIndex ? 200 : 404,

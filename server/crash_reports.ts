@@ -116,7 +116,10 @@ export class CrashReports {
       // Of workers that died with their gateway: no report tells of them, and they hold the whole environment.
       for (const name of await this.#folder.names()) if (isNodeReport(name)) await this.#folder.remove(name);
     } catch (error) {
-      this.#options.log.warn('crash reports cannot be written', { folder: this.folder, err: error });
+      this.#options.log.warn('crash reports cannot be written', {
+        folder: this.folder,
+        cause: textOf(error),
+      });
     }
   }
 
@@ -151,7 +154,7 @@ export class CrashReports {
   /** Takes over what Node wrote about the process; a report without it is worth as much. */
   async #keepNodeReport({ id, pid }: CrashReport): Promise<CrashReport['nodeReport']> {
     try {
-      const name = findNodeReport(await this.#folder.names(), pid);
+      const name = findNodeReport(await this.#folder.names().catch(() => []), pid);
       if (name === undefined) return null;
       const content = await readNodeReport(this.folder, name);
       await this.#folder.remove(name);
@@ -170,8 +173,12 @@ export class CrashReports {
     const { telemetry, log } = this.#options;
     telemetry.count('crash_record_write_failures_total', {});
     const stderrTail = report.stderrTail.slice(-CRASH_LOG_STDERR_MAX_BYTES);
-    log.error('crash report not written', { report: { ...report, stderrTail }, err: error });
+    log.error('crash report not written', { report: { ...report, stderrTail }, cause: textOf(error) });
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function createReport(facts: CrashFacts, now: Date): CrashReport {

@@ -2,7 +2,7 @@
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
-import { isAtLeast } from '../pipeline/load_ladder.ts';
+import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
@@ -15,6 +15,7 @@ import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
 import { judgeHealth } from './health.ts';
 import { httpUrl } from './http_url.ts';
+import { checkHost, CLIENT_PORT_SETTINGS } from './listen_fault.ts';
 import { LoadMonitor, loadOfScheduler, type LoadReading } from './load_monitor.ts';
 import type { Log, RootLog } from './log.ts';
 import { memoryLimitBytes } from './memory_limit.ts';
@@ -78,6 +79,14 @@ export async function startServer(
     throw error;
   }
 }
+
+/** What the log says when the load has led to a rung, from above or below. */
+const RUNG_EVENTS: Readonly<Record<Rung, string>> = {
+  calm: 'load: back to normal, nothing is given up',
+  partials_suspended: 'load: no partials',
+  refusing: 'load: no partials and no new sessions',
+  shedding: 'load: no partials, no new sessions, and quiet sessions are ended',
+};
 
 const UNSUPERVISED = { counts: { restarts: 0, reports: 0 } };
 
@@ -178,6 +187,7 @@ class Gateway {
 
   async start(): Promise<RunningServer> {
     const { host, port, adminHost } = this.#config;
+    await checkHost({ settings: CLIENT_PORT_SETTINGS, host, port });
     await this.#access.start();
     const warnings = this.#judgeExposure();
     const admin = await this.#admin.start();
@@ -207,9 +217,10 @@ class Gateway {
   }
 
   #judgeExposure(): readonly string[] {
-    const { host, insecure, allowedOrigins, tlsCert } = this.#config;
+    const { host, adminHost, insecure, allowedOrigins, tlsCert } = this.#config;
     const warnings = judgeExposure({
       host,
+      adminHost,
       hasKeys: this.#access.asksForKeys,
       isInsecure: insecure,
       hasTls: tlsCert !== '',
@@ -221,10 +232,10 @@ class Gateway {
 
   async #reload(): Promise<void> {
     const tls = tlsFilesOf(this.#config);
-    for (const [what, read] of [
-      ['keys', () => this.#access.reload()],
-      ['certificate', () => (tls === undefined ? Promise.resolve() : this.#clients.renewTls(tls))],
-    ] as const) {
+    const parts: (readonly [what: string, read: () => Promise<void>])[] = [];
+    if (this.#config.keysFile !== '') parts.push(['keys', () => this.#access.reload()]);
+    if (tls !== undefined) parts.push(['certificate', () => this.#clients.renewTls(tls)]);
+    for (const [what, read] of parts) {
       try {
         await read();
         this.#log.info('read again', { what });
@@ -276,7 +287,8 @@ class Gateway {
       partialIntervalMs: this.#config.partialIntervalMs,
       poisonMemory: this.#poisonMemory,
       onPartialsSuspended: (suspended) => {
-        this.#log.warn('partials suspended for load', { suspended });
+        if (suspended) this.#log.warn('partials are suspended for load');
+        else this.#log.info('partials are back');
         this.#registry.tellPartialsSuspended(suspended);
       },
     });
@@ -287,7 +299,7 @@ class Gateway {
       clock: systemClock,
       read: () => disturb(this.#readLoad()),
       onRung: (rung, why) => {
-        this.#log.warn('load has changed what is given up', { rung, ...why });
+        this.#log.warn(RUNG_EVENTS[rung], why);
         this.#scheduler.holdPartials(isAtLeast(rung, 'partials_suspended'));
       },
       shed: () => {

@@ -1,6 +1,6 @@
 /** The native protocol on one connection: control messages in, session events out as JSON. */
 import type { ReadyMessage, ServerMessage, StartMessage } from '../client/protocol.ts';
-import type { Cancel, Clock } from '../pipeline/clock.ts';
+import type { Clock } from '../pipeline/clock.ts';
 import { CLOSE_CODES, LimitError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import { messageMaxBytes } from '../pipeline/input_meter.ts';
 import {
@@ -32,7 +32,8 @@ export class NativeDialect implements ConnectionListener {
   #session: Session | undefined;
   #isOver = false;
   #isDraining = false;
-  #cancelHandshake: Cancel | undefined;
+  /** Of the wait for `start`. */
+  #endWait: (() => void) | undefined;
 
   /** `start` is what the query asked for, if it asked for anything. */
   constructor(connection: Connection, options: NativeDialectOptions, start: StartMessage | undefined) {
@@ -44,12 +45,17 @@ export class NativeDialect implements ConnectionListener {
       });
       return;
     }
-    this.#cancelHandshake = options.clock.after(HANDSHAKE_MAX_MS, () => {
+    const leave = options.registry.awaitStart();
+    let cancelTimer = options.clock.after(HANDSHAKE_MAX_MS, () => {
       // If it was we who stood still, `start` is waiting to be read: let it come first.
-      this.#cancelHandshake = options.clock.after(LATE_MESSAGE_GRACE_MS, () => {
+      cancelTimer = options.clock.after(LATE_MESSAGE_GRACE_MS, () => {
         this.#end(new LimitError('handshake_timeout', `send \`start\` within ${HANDSHAKE_MAX_MS / 1000} s`));
       });
     });
+    this.#endWait = () => {
+      cancelTimer();
+      leave();
+    };
   }
 
   text(message: string): void {
@@ -70,7 +76,7 @@ export class NativeDialect implements ConnectionListener {
 
   closed(): void {
     this.#isOver = true;
-    this.#cancelHandshake?.();
+    this.#endWait?.();
     if (this.#session !== undefined) this.#options.registry.abandon(this.#session, 'abandoned');
   }
 
@@ -104,7 +110,7 @@ export class NativeDialect implements ConnectionListener {
   #start(start: StartMessage): void {
     if (this.#session !== undefined) throw new ProtocolError('bad_message', '`start` was already sent');
     const settings = settingsOf(start, this.#options.defaults);
-    this.#cancelHandshake?.();
+    this.#endWait?.();
     const session = this.#options.registry.open(settings, (event) => {
       this.#onEvent(event);
     });
@@ -195,7 +201,7 @@ export class NativeDialect implements ConnectionListener {
   #close(code: number, reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#cancelHandshake?.();
+    this.#endWait?.();
     if (this.#session !== undefined) this.#options.registry.abandon(this.#session, 'failed');
     this.#connection.close(code, reason);
   }

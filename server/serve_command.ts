@@ -10,6 +10,7 @@ import { startServer, type RunningServer } from './gateway.ts';
 import type { RootLog } from './log.ts';
 import { ensureModels, type Output } from './models_command.ts';
 import { reportArguments } from './node_report.ts';
+import { ignoreStraySignals } from './stray_signals.ts';
 import { Supervisor } from './supervisor.ts';
 import { openSupervisorLink, type SupervisorLink } from './supervisor_link.ts';
 import { SILERO_VAD_V5 } from '../models/catalogue.ts';
@@ -59,16 +60,6 @@ export async function superviseServe(args: readonly string[], config: Config, lo
     heedAgain();
     await reports.close();
   }
-}
-
-/** Tools send these for purposes of their own; by default each ends the process. Returns what undoes it. */
-function ignoreStraySignals(): () => void {
-  const stray = ['SIGALRM', 'SIGUSR2'] as const;
-  const ignore = (): void => undefined;
-  for (const signal of stray) process.on(signal, ignore);
-  return () => {
-    for (const signal of stray) process.off(signal, ignore);
-  };
 }
 
 /** The supervisor has no metrics of its own; how many reports it wrote is exported by its gateway. */

@@ -154,7 +154,7 @@ describe('StreamClient', () => {
     void client.start();
     say(2_000);
     server.socket.accept('one', { aheadOfRealtimeMaxMs: 21_000, catchUpRatio: 1.5 });
-    assert.equal(client.unsentMs, 20_000);
+    assert.ok(client.unsentMs === 20_000, `${client.unsentMs} ms wait`);
     for (let second = 0; second < 45; second++) {
       say(50);
       clock.jump(1_000);

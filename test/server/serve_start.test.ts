@@ -142,12 +142,13 @@ describe('serve, told to stop before it is ready', { skip: process.platform === 
     it(`[CLI12] signals that are no request to stop do not end it (${args[0] ?? 'supervised'})`, async (test) => {
       const serve = new Serve(test, { modelsDir: testModelsDir(), args });
       await serve.said(/transport chosen/);
-      for (const signal of ['SIGHUP', 'SIGPIPE', 'SIGALRM', 'SIGUSR2'] as const)
+      for (const signal of ['SIGHUP', 'SIGPIPE', 'SIGALRM', 'SIGUSR1', 'SIGUSR2'] as const)
         serve.kill(signal, 'process');
       await setTimeout(100);
       assert(serve.child.exitCode === null && serve.child.signalCode === null, 'it has ended');
       serve.kill('SIGTERM', 'process');
       assert.equal(await serve.ended(), 0, serve.stderr);
+      assert.doesNotMatch(serve.stderr, /Debugger listening/);
     });
   }
 
