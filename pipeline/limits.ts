@@ -128,6 +128,16 @@ export const HTTP_EXCHANGE_MAX_MS = 30_000;
 export const HTTP_BODY_MAX_BYTES = 8 * 1_024 * 1_024;
 /** Bodies that may be in memory at once, all requests together. */
 export const HTTP_BODIES_MAX_BYTES = 64 * 1_024 * 1_024;
+/** Finals that recorded audio may be owed before more of it is taken: one that is computed, and the next. */
+export const RECORDED_OWED_MAX_COUNT = 2;
+/** When a final of recorded audio should have been sent: nobody hears it as it is spoken, so those who speak come first. */
+export const RECORDED_FINAL_OBJECTIVE_MS = 5_000;
+/** How soon recorded audio that was not taken is offered again; what was taken goes to its worker after INPUT_COALESCE_MS. */
+export const RECORDED_RETRY_MS = 15;
+/** Recorded audio is offered in pieces of this size: 8 s of Opus at 32 kbit/s, 1 s of PCM. */
+export const RECORDED_PIECE_BYTES = 32_768;
+/** Time a recorded file may take; the answer has to be there when the exchange ends. Measured: a minute of speech takes 3 s. */
+export const RECORDED_MAX_MS = 27_000;
 /** Finals and flushes that one session may be owed. */
 export const PENDING_DELIVERY_MAX_COUNT = 64;
 /** How often sessions look at the clock, for endpoints and time-outs. */
@@ -327,6 +337,12 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [DEVICE_DEATH_MAX_COUNT, RESTART_INTENSITY_COUNT + 1, 'a slot falls back before it is parked'],
   [DRAIN_SPEECH_MAX_MS + FINAL_OBJECTIVE_MS, DRAIN_MAX_MS, 'a drain leaves time for the finals'],
   [HTTP_HEADERS_MAX_MS, HTTP_EXCHANGE_MAX_MS, 'the headers come first'],
+  [RECORDED_MAX_MS, HTTP_EXCHANGE_MAX_MS, 'a file that takes too long is answered, not cut off'],
+  [RECORDED_PIECE_BYTES, PCM_MESSAGE_MAX_BYTES, 'a piece is a message'],
+  [RECORDED_OWED_MAX_COUNT, PENDING_DELIVERY_MAX_COUNT, 'what one piece can add does not end its session'],
+  [FINAL_OBJECTIVE_MS, RECORDED_FINAL_OBJECTIVE_MS, 'finals of live audio come first'],
+  [RECORDED_FINAL_OBJECTIVE_MS, RECORDED_MAX_MS, 'a file comes to its end beside live audio'],
+  [INPUT_COALESCE_MS, RECORDED_RETRY_MS, 'what was taken has been sent when more is offered'],
   [HTTP_BODY_MAX_BYTES, HTTP_BODIES_MAX_BYTES, 'one request cannot take all the room'],
   [TRANSPORT_MESSAGE_MAX_BYTES, SEND_BUFFER_MAX_BYTES, 'what can be received can be sent'],
   [

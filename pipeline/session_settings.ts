@@ -11,4 +11,11 @@ export interface SessionSettings {
   /** Where a resumed session goes on; 0 and 1 for a new one. */
   readonly originAudioMs: number;
   readonly firstUtteranceId: number;
+  /** Time without audio or `keepAlive` after which the session is closed, at most SESSION_MAX_MS. */
+  readonly idleMaxMs: number;
+  /**
+   * The audio is all there already: it comes as fast as it is taken, and no faster (`Session.push` says `full`). Its
+   * finals yield to those of people who are waiting.
+   */
+  readonly isRecorded: boolean;
 }

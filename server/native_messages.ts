@@ -8,6 +8,7 @@ import { ProtocolError, type TranscriptionError } from '../pipeline/errors.ts';
 import {
   CREDENTIAL_MAX_BYTES,
   FLUSH_ID_MAX_LENGTH,
+  IDLE_MAX_MS,
   PCM_RATE_MAX_HZ,
   PCM_RATE_MIN_HZ,
   SILENCE_MAX_MS,
@@ -145,6 +146,8 @@ export function settingsOf(
     words: start.words ?? false,
     originAudioMs: start.resume?.fromAudioMs ?? 0,
     firstUtteranceId: start.resume?.nextUtteranceId ?? 1,
+    idleMaxMs: IDLE_MAX_MS,
+    isRecorded: false,
   };
 }
 
