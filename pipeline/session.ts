@@ -14,12 +14,10 @@ import { InputMeter } from './input_meter.ts';
 import {
   AUDIO_STOPPED_GRACE_MS,
   DRAIN_SPEECH_MAX_MS,
-  FINAL_OBJECTIVE_MS,
   FINAL_WAIT_MAX_MS,
+  PACED_OWED_MAX_COUNT,
   PENDING_DELIVERY_MAX_COUNT,
   RECOGNISER_PCM_MIN_MS,
-  RECORDED_FINAL_OBJECTIVE_MS,
-  RECORDED_OWED_MAX_COUNT,
 } from './limits.ts';
 import type { PartialRequest, PartialSource } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
@@ -94,14 +92,14 @@ export class Session implements PartialSource {
   }
 
   /**
-   * One binary message of audio. The session owns `bytes` from here on, unless it is `full`, which only a recorded one
-   * can be: then nothing was taken, and the same is to be offered again a little later.
+   * One binary message of audio. The session owns `bytes` from here on, unless it is `full`, which only a paced one can
+   * be: then nothing was taken, and the same is to be offered again a little later.
    */
   push(bytes: Uint8Array): 'accepted' | 'full' {
     if (this.#state !== 'open') return 'accepted';
     const { clock, telemetry, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
-    if (settings.isRecorded && !this.#hasRoom) return 'full';
+    if (settings.isPaced && !this.#hasRoom) return 'full';
     if (bytes.length === 0) {
       // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
       telemetry.count('packets_total', { outcome: 'ignored' });
@@ -111,9 +109,9 @@ export class Session implements PartialSource {
     return 'accepted';
   }
 
-  /** Of recorded audio no more is taken in than keeps the models busy: what waits would only hold others up. */
+  /** Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up. */
   get #hasRoom(): boolean {
-    return !this.#track.isBehind && this.#deliveries.count < RECORDED_OWED_MAX_COUNT;
+    return !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
   }
 
   #take(bytes: Uint8Array): void {
@@ -121,7 +119,7 @@ export class Session implements PartialSource {
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const verdict = settings.isRecorded ? 'accepted' : this.#meter.judge(bytes, this.#audioAtMs);
+    const verdict = settings.isPaced ? 'accepted' : this.#meter.judge(bytes, this.#audioAtMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -207,7 +205,7 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const { endpointing, idleMaxMs, isRecorded } = this.#options.settings;
+    const { endpointing, idleMaxMs, isPaced } = this.#options.settings;
     const stoppedAfterMs = endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
     const expiry = expiryOf({
       nowMs,
@@ -221,7 +219,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!isRecorded && !this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (!isPaced && !this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }
@@ -373,8 +371,7 @@ export class Session implements PartialSource {
     utterance: Utterance,
     audio: { readonly pcm: Int16Array; readonly speechSamples: number },
   ): void {
-    const { scheduler, clock, telemetry } = this.#options;
-    const { isRecorded } = this.#options.settings;
+    const { scheduler, clock, telemetry, settings } = this.#options;
     if (samplesToMs(audio.pcm.length) < RECOGNISER_PCM_MIN_MS) {
       // A flush right after a sound began: too short to hold a word.
       utterance.settled = { text: '', outcome: 'empty' };
@@ -401,7 +398,7 @@ export class Session implements PartialSource {
     }
     scheduler.submitFinal({
       audio: { pcm: audio.pcm, draft: utterance.draft, strikes: utterance.strikes },
-      deadlineAtMs: clock.nowMs() + (isRecorded ? RECORDED_FINAL_OBJECTIVE_MS : FINAL_OBJECTIVE_MS),
+      deadlineAtMs: clock.nowMs() + settings.finalObjectiveMs,
       isWanted: () => this.#state !== 'closed' && utterance.settled === undefined,
       done: settle,
       failed: contained(this, (error: TranscriptionError) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ProtocolError } from '../../pipeline/errors.ts';
-import { FLUSH_ID_MAX_LENGTH, IDLE_MAX_MS, SILENCE_MAX_MS, UTTERANCE_MIN_MS } from '../../pipeline/limits.ts';
+import { FINAL_OBJECTIVE_MS, FLUSH_ID_MAX_LENGTH, IDLE_MAX_MS, SILENCE_MAX_MS, UTTERANCE_MIN_MS } from '../../pipeline/limits.ts';
 import { parseClientMessage, settingsOf, startFromQuery } from '../../server/native_messages.ts';
 
 const START = { type: 'start', version: 1, audio: { encoding: 'opus' } } as const;
@@ -148,7 +148,8 @@ describe('native messages', () => {
       originAudioMs: 0,
       firstUtteranceId: 1,
       idleMaxMs: IDLE_MAX_MS,
-      isRecorded: false,
+ finalObjectiveMs: FINAL_OBJECTIVE_MS,
+      isPaced: false,
     });
     const resume = { sessionId: 's', fromAudioMs: 1_500, nextUtteranceId: 4 };
     const resumed = settingsOf({ ...START, model: 'tiny', resume }, DEFAULTS);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { msToSamples } from '../../pipeline/audio.ts';
 import type { AudioPool, AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
 import type { TrackEvent, TrackInput } from '../../pipeline/contracts.ts';
-import { IDLE_MAX_MS } from '../../pipeline/limits.ts';
+import { FINAL_OBJECTIVE_MS, IDLE_MAX_MS } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Session } from '../../pipeline/session.ts';
 import type { SessionSettings } from '../../pipeline/session_settings.ts';
@@ -98,7 +98,8 @@ export const SETTINGS: SessionSettings = {
   originAudioMs: 0,
   firstUtteranceId: 1,
   idleMaxMs: IDLE_MAX_MS,
-  isRecorded: false,
+ finalObjectiveMs: FINAL_OBJECTIVE_MS,
+  isPaced: false,
 };
 /** 20 ms of PCM. */
 export const MESSAGE = new Uint8Array(640);
