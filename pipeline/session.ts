@@ -3,6 +3,7 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
+import { ArrivalClock } from './arrival_clock.ts';
 import { msToSamples, samplesToMs } from './audio.ts';
 import type { AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
@@ -45,7 +46,7 @@ export class Session implements PartialSource {
   #nextUtteranceId: number;
   #speaking: Utterance | undefined;
   #heardAtMs: number;
-  #audioAtMs: number;
+  readonly #arrivals: ArrivalClock;
   #toldAudioStopped = false;
   /** When the newest PCM came. */
   #pcmAtMs = 0;
@@ -63,7 +64,8 @@ export class Session implements PartialSource {
     const { settings, clock } = options;
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
-    this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
+    this.#openedAtMs = this.#heardAtMs = clock.nowMs();
+    this.#arrivals = new ArrivalClock(settings.format, this.#openedAtMs);
     this.#meter = new InputMeter(settings.format, this.#openedAtMs);
     this.#track = options.audioPool.open(
       {
@@ -116,10 +118,11 @@ export class Session implements PartialSource {
 
   #take(bytes: Uint8Array): void {
     const { telemetry, settings } = this.#options;
-    this.#audioAtMs = this.#heardAtMs;
+    this.#arrivals.note(this.#heardAtMs);
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const verdict = settings.isPaced ? 'accepted' : this.#meter.judge(bytes, this.#audioAtMs);
+    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
+    const verdict = settings.isPaced ? 'accepted' : this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -197,7 +200,7 @@ export class Session implements PartialSource {
   /** The server stood still for so long, and could hear nobody: that time is not held against the client. */
   forgive(stalledMs: number): void {
     this.#heardAtMs += stalledMs;
-    this.#audioAtMs += stalledMs;
+    this.#arrivals.forgive(stalledMs);
     this.#stoppedAtMs += stalledMs;
     this.#meter.forgive(stalledMs);
   }
@@ -219,7 +222,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!isPaced && !this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (!isPaced && !this.#toldAudioStopped && this.#arrivals.missingMs(nowMs) > stoppedAfterMs) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }
@@ -309,7 +312,7 @@ export class Session implements PartialSource {
         this.#endUtterance(event);
         return;
       case 'fault':
-        this.#onFault(event.code);
+        this.#onFault(event);
         return;
       case 'flushed': {
         const answer = answerOf(event);
@@ -448,12 +451,12 @@ export class Session implements PartialSource {
     });
   }
 
-  #onFault(code: Extract<TrackEvent, { type: 'fault' }>['code']): void {
+  #onFault({ code, reason }: Extract<TrackEvent, { type: 'fault' }>): void {
     if (code === 'undecodable_packet') {
       this.#notice('packets_lost', 'an audio packet could not be decoded; it was concealed');
       return;
     }
-    this.fail(faultError(code, this.#options.settings.format));
+    this.fail(faultError({ code, reason }, this.#options.settings.format));
   }
 
   #notice(code: NoticeCode, message: string, utteranceId?: number): void {
