@@ -43,9 +43,9 @@ const SPEECH: ErrorSpeech = {
 const EVENT = z.object({
   type: z.string().max(100),
   event_id: z.string().max(512).optional(),
-  session: z.unknown(),
-  audio: z.unknown(),
-  item_id: z.unknown(),
+  session: z.unknown().optional(),
+  audio: z.unknown().optional(),
+  item_id: z.unknown().optional(),
 });
 type ClientEvent = z.infer<typeof EVENT>;
 

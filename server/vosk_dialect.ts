@@ -40,8 +40,8 @@ const CONTROL = z.object({
       max_alternatives: z.int().min(0).optional(),
     })
     .optional(),
-  eof: z.unknown(),
-  reset: z.unknown(),
+  eof: z.unknown().optional(),
+  reset: z.unknown().optional(),
 });
 
 class VoskDialect implements ConnectionListener {
