@@ -44,7 +44,7 @@ export class ScriptedParts implements DialectParts {
     const onPartialsSuspended = (): void => undefined;
     const scheduler = new Scheduler({ pool, clock, telemetry, partialIntervalMs: 500, onPartialsSuspended });
     this.registry = new SessionRegistry({
-      ...{ audioPool: this.track, scheduler, clock, telemetry, maxSessions: 1, isReady: () => true },
+      ...{ audioPool: this.track, scheduler, clock, telemetry, maxSessions: 2, isReady: () => true },
     });
   }
 
