@@ -3,8 +3,7 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
-import { ArrivalClock } from './arrival_clock.ts';
-import { msToSamples, samplesToMs } from './audio.ts';
+import { isContainerEncoding, msToSamples, samplesToMs } from './audio.ts';
 import type { AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
 import type { Hypothesis, TrackEvent } from './contracts.ts';
@@ -14,6 +13,7 @@ import { answerOf, clientFlush, STOP_FLUSH } from './flush_ids.ts';
 import { InputMeter } from './input_meter.ts';
 import {
   AUDIO_STOPPED_GRACE_MS,
+  CONTAINER_SLICE_MAX_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_WAIT_MAX_MS,
   PACED_OWED_MAX_COUNT,
@@ -46,7 +46,7 @@ export class Session implements PartialSource {
   #nextUtteranceId: number;
   #speaking: Utterance | undefined;
   #heardAtMs: number;
-  readonly #arrivals: ArrivalClock;
+  #audioAtMs: number;
   #toldAudioStopped = false;
   /** When the newest PCM came. */
   #pcmAtMs = 0;
@@ -64,8 +64,7 @@ export class Session implements PartialSource {
     const { settings, clock } = options;
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
-    this.#openedAtMs = this.#heardAtMs = clock.nowMs();
-    this.#arrivals = new ArrivalClock(settings.format, this.#openedAtMs);
+    this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
     this.#meter = new InputMeter(settings.format, this.#openedAtMs);
     this.#track = options.audioPool.open(
       {
@@ -118,7 +117,7 @@ export class Session implements PartialSource {
 
   #take(bytes: Uint8Array): void {
     const { telemetry, settings } = this.#options;
-    this.#arrivals.note(this.#heardAtMs);
+    this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
     const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
@@ -200,7 +199,7 @@ export class Session implements PartialSource {
   /** The server stood still for so long, and could hear nobody: that time is not held against the client. */
   forgive(stalledMs: number): void {
     this.#heardAtMs += stalledMs;
-    this.#arrivals.forgive(stalledMs);
+    this.#audioAtMs += stalledMs;
     this.#stoppedAtMs += stalledMs;
     this.#meter.forgive(stalledMs);
   }
@@ -208,8 +207,11 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const { endpointing, idleMaxMs, isPaced } = this.#options.settings;
-    const stoppedAfterMs = endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
+    const { endpointing, format, idleMaxMs, isPaced } = this.#options.settings;
+    const stoppedAfterMs =
+      endpointing.silenceMs +
+      AUDIO_STOPPED_GRACE_MS +
+      (isContainerEncoding(format.encoding) ? CONTAINER_SLICE_MAX_MS : 0);
     const expiry = expiryOf({
       nowMs,
       openedAtMs: this.#openedAtMs,
@@ -222,7 +224,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!isPaced && !this.#toldAudioStopped && this.#arrivals.missingMs(nowMs) > stoppedAfterMs) {
+    } else if (!isPaced && !this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }

@@ -148,7 +148,7 @@ export function webmTrack({
   type = 2,
   codec = 'A_OPUS',
   head = opusHead() as Uint8Array | undefined,
-  extra = Buffer.alloc(0),
+  extra = Buffer.alloc(0) as Uint8Array,
 } = {}): Buffer {
   return element(
     0xae,
