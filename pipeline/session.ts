@@ -100,7 +100,9 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return 'accepted';
     const { clock, telemetry, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
-    if (settings.isPaced && !this.#hasRoom) return 'full';
+    // Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up.
+    const hasRoom = !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
+    if (settings.isPaced && !hasRoom) return 'full';
     if (bytes.length === 0) {
       // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
       telemetry.count('packets_total', { outcome: 'ignored' });
@@ -108,11 +110,6 @@ export class Session implements PartialSource {
       this.#take(bytes);
     }
     return 'accepted';
-  }
-
-  /** Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up. */
-  get #hasRoom(): boolean {
-    return !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
   }
 
   #take(bytes: Uint8Array): void {
