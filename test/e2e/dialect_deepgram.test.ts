@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { DeepgramClient } from '@deepgram/sdk';
 import { createClient } from 'deepgram-sdk-4';
 import { encodeOpus } from '../../server/opus_encoder.ts';
-import { liveWebm, webmBlock } from '../support/containers.ts';
+import { element, liveWebm, webmBlock } from '../support/containers.ts';
 import { pcmMessages, play } from '../support/pcm_messages.ts';
 import { startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
@@ -232,7 +232,7 @@ void describe('clients of Deepgram', () => {
   it('[DG8] what a MediaRecorder sends is heard without a word about its encoding', async () => {
     const stream = await openStream(server, {});
     const recorded = liveWebm(
-      encodeOpus(await synthesise(SENTENCE, { voice: 'rms' })).map((packet) => webmBlock(packet)),
+      encodeOpus(await synthesise(SENTENCE, { voice: 'rms' })).map((packet) => element(0xa3, webmBlock(packet))),
     );
     // Slices are cut anywhere.
     for (let start = 0; start < recorded.length; start += 777) {
