@@ -3,7 +3,7 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
-import { isContainerEncoding, msToSamples, samplesToMs } from './audio.ts';
+import { msToSamples, samplesToMs } from './audio.ts';
 import type { AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
 import type { Hypothesis, TrackEvent } from './contracts.ts';
@@ -12,8 +12,6 @@ import { LimitError, type TranscriptionError } from './errors.ts';
 import { answerOf, clientFlush, STOP_FLUSH } from './flush_ids.ts';
 import { InputMeter } from './input_meter.ts';
 import {
-  AUDIO_STOPPED_GRACE_MS,
-  CONTAINER_SLICE_MAX_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_WAIT_MAX_MS,
   PACED_OWED_MAX_COUNT,
@@ -22,7 +20,7 @@ import {
 } from './limits.ts';
 import type { PartialRequest, PartialSource } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
-import { expiryOf } from './session_expiry.ts';
+import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionOptions } from './session_options.ts';
 import { judgeText } from './text_guard.ts';
@@ -204,15 +202,11 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const { endpointing, format, idleMaxMs, isPaced } = this.#options.settings;
-    const stoppedAfterMs =
-      endpointing.silenceMs +
-      AUDIO_STOPPED_GRACE_MS +
-      (isContainerEncoding(format.encoding) ? CONTAINER_SLICE_MAX_MS : 0);
+    const { settings } = this.#options;
     const expiry = expiryOf({
       nowMs,
       openedAtMs: this.#openedAtMs,
-      idleMaxMs,
+      idleMaxMs: settings.idleMaxMs,
       heardAtMs: this.#heardAtMs,
       stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
     });
@@ -221,7 +215,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!isPaced && !this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > audioStoppedAfterMs(settings)) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }

@@ -232,7 +232,9 @@ void describe('clients of Deepgram', () => {
   it('[DG8] what a MediaRecorder sends is heard without a word about its encoding', async () => {
     const stream = await openStream(server, {});
     const recorded = liveWebm(
-      encodeOpus(await synthesise(SENTENCE, { voice: 'rms' })).map((packet) => element(0xa3, webmBlock(packet))),
+      encodeOpus(await synthesise(SENTENCE, { voice: 'rms' })).map((packet) =>
+        element(0xa3, webmBlock(packet)),
+      ),
     );
     // Slices are cut anywhere.
     for (let start = 0; start < recorded.length; start += 777) {
