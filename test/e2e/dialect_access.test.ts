@@ -107,7 +107,7 @@ void describe('dialects on a server with keys', () => {
     assert.deepEqual([error['code'], error['type']], ['invalid_api_key', 'invalid_request_error']);
   });
 
-  it('[FILE5] a file over HTTP is judged like a stream: key, origin, sessions at a time, size', async () => {
+  it('[BODY5] a file over HTTP is judged like a stream: key, origin, sessions at a time, size', async () => {
     const wav = wavOf(await synthesise('good morning everybody'));
     const listen = (headers: Readonly<Record<string, string>>, body: Uint8Array = wav): Promise<Response> =>
       fetch(`${server.url}/v1/listen`, { method: 'POST', headers, body });

@@ -15,7 +15,7 @@ function hear(parts: ScriptedParts, bytes: Uint8Array, format = PCM) {
 }
 
 describe('recorded files', () => {
-  it('[FILE1] a file is given to its session as fast as that takes it, and no faster', async () => {
+  it('[BODY1] a file is given to its session as fast as that takes it, and no faster', async () => {
     const parts = new ScriptedParts();
     const heard = hear(parts, new Uint8Array(2 * RECORDED_PIECE_BYTES + 2));
     const { track, clock } = parts;
@@ -45,7 +45,7 @@ describe('recorded files', () => {
     assert.equal(parts.registry.count, 0);
   });
 
-  it('[FILE2] while finals are owed no more is taken, so that live sessions have their turn', async () => {
+  it('[BODY2] while finals are owed no more is taken, so that live sessions have their turn', async () => {
     const parts = new ScriptedParts();
     parts.track.isBehind = true;
     const heard = hear(parts, new Uint8Array(RECORDED_PIECE_BYTES));
@@ -63,7 +63,7 @@ describe('recorded files', () => {
     assert.equal((await heard).finals.length, 2);
   });
 
-  it('[FILE3] a file that takes too long is given up, and its session with it', async () => {
+  it('[BODY3] a file that takes too long is given up, and its session with it', async () => {
     const parts = new ScriptedParts();
     const heard = hear(parts, new Uint8Array(2));
     const rejected = assert.rejects(heard, { code: 'session_too_long' });
@@ -73,7 +73,7 @@ describe('recorded files', () => {
     assert.equal(parts.clock.timerCount, 0);
   });
 
-  it('[FILE4] what is no file is refused, and a session that fails is the answer', async () => {
+  it('[BODY4] what is no file is refused, and a session that fails is the answer', async () => {
     const parts = new ScriptedParts();
     await assert.rejects(hear(parts, new Uint8Array(0)), { code: 'bad_settings' });
     await assert.rejects(hear(parts, new Uint8Array(2), { ...PCM, encoding: 'opus' }), {
