@@ -240,6 +240,16 @@ describe('dialect of OpenAI: turns', () => {
     const deltas = setting.of(DELTA).map((message) => message['delta']);
     assert.deepEqual(deltas, ['one', ' and the rest', ' of it']);
     assert.equal(completed?.['transcript'], deltas.join(''));
+    const late = open();
+    for (const reason of ['split', 'silence'] as const) {
+      late.track.start();
+      late.track.speak(1_000);
+      late.track.end(1_000, 0, reason);
+    }
+    await late.recognise('one');
+    assert.deepEqual(late.of(COMPLETED), []);
+    await late.recognise('two');
+    assert.equal(late.of(COMPLETED)[0]?.['transcript'], 'one two');
   });
 
   it('[OAI29] a turn that was split, and in which nobody went on, ends with its text', async () => {
