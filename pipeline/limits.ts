@@ -159,7 +159,7 @@ export const HTTP_EXCHANGE_MAX_MS = 30_000;
 export const HTTP_BODY_MAX_BYTES = 8 * 1_024 * 1_024;
 /** Bodies that may be in memory at once, all requests together. */
 export const HTTP_BODIES_MAX_BYTES = 64 * 1_024 * 1_024;
-/** Turns of a conversation that can still be asked for; some 500 bytes each. */
+/** Turns of a conversation that can still be asked for; clients ask right after the turn. */
 export const CONVERSATION_ITEM_MAX_COUNT = 500;
 /** Least audio that an OpenAI client may commit; theirs. */
 export const COMMIT_MIN_MS = 100;
