@@ -78,7 +78,7 @@ export type UtteranceEndReason = 'silence' | 'split' | 'flush' | 'audioStopped';
 
 /** How a session wants its speech cut. All in ms of audio. */
 export interface Endpointing {
-  /** Trailing silence that ends an utterance. */
+  /** Trailing silence that ends an utterance; Infinity if only a flush is to end one. */
   readonly silenceMs: number;
   /** Longest utterance; a longer one is split at the quietest place near the limit. */
   readonly maxUtteranceMs: number;

@@ -1,16 +1,22 @@
 /** The clients' port: which path speaks which dialect, and what plain HTTP gets. */
-import { STREAM_PATH, type StartMessage } from '../client/protocol.ts';
-import type { Clock } from '../pipeline/clock.ts';
+import { STREAM_PATH } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
-import type { LabelsOf, Telemetry } from '../pipeline/telemetry.ts';
-import type { Access, AccessDialect, AccessRefusal } from './access.ts';
+import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
+import type { Access, NoAdmission } from './access.ts';
+import {
+  statusOf,
+  type Dialect,
+  type Opening,
+  type RequestRefusal,
+  type Responder,
+  type TextAnswer,
+} from './dialect.ts';
 import type { Log } from './log.ts';
-import { NativeDialect, type NativeDialectOptions } from './native_dialect.ts';
-import { errorText, startFromQuery, tokenOfStart } from './native_messages.ts';
 import { announcesBody, errorAnswer } from './request_head.ts';
-import type { SessionRegistry } from './session_registry.ts';
+import type { Refusal, SessionRegistry } from './session_registry.ts';
 import type {
   HttpAnswer,
+  HttpRequest,
   ListenOptions,
   RequestHead,
   TlsFiles,
@@ -19,18 +25,16 @@ import type {
   UpgradeRequest,
 } from './transport.ts';
 
-type Refused = Extract<UpgradeAnswer, { accept: false }> & HttpAnswer;
-
-const NATIVE_ACCESS: AccessDialect = { errorText, tokenOf: tokenOfStart };
+type Accepted = Extract<UpgradeAnswer, { accept: true }>;
 
 export interface ClientPortOptions {
   readonly transport: Transport;
   readonly access: Access;
   readonly registry: SessionRegistry;
-  readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly log: Log;
-  readonly defaults: NativeDialectOptions['defaults'];
+  /** Those that are spoken here; the first one that knows a path has it. */
+  readonly dialects: readonly Dialect[];
 }
 
 export class ClientPort {
@@ -46,7 +50,7 @@ export class ClientPort {
       events: {
         upgrade: (request) => this.#upgrade(request),
         head: (head) => this.#answerHead(head),
-        http: answerHttp,
+        http: (request) => this.#answer(request),
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
           this.#options.log.error('a connection failed on our side', { err: error });
@@ -72,66 +76,110 @@ export class ClientPort {
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {
-    const tooMany = this.#options.access.judgeRate(request);
-    if (tooMany !== undefined) return this.#refuseAccess(tooMany);
-    if (request.path !== STREAM_PATH)
-      return this.#refuse({
-        reason: 'not_found',
-        status: 404,
-        error: new ProtocolError('not_found', `there is no ${request.path} here; try ${STREAM_PATH}`),
-      });
-    try {
-      return await this.#upgradeNative(request, startFromQuery(request.query));
-    } catch (error) {
-      if (!(error instanceof TranscriptionError)) throw error;
-      return this.#refuse({ reason: 'bad_request', status: 400, error });
+    const tooMany = this.#refuseRate(request);
+    if (tooMany !== undefined) return { accept: false, ...tooMany };
+    const dialect = this.#options.dialects.find(({ path }) => path === '*' || path === request.path);
+    if (dialect === undefined) {
+      const error = new ProtocolError('not_found', `there is no ${request.path} here; try ${this.#paths}`);
+      return { accept: false, ...this.#refuse('not_found', { status: 404, error }) };
     }
+    const answer = await this.#open(dialect, request);
+    return 'accept' in answer ? answer : { accept: false, ...answer };
   }
 
-  async #upgradeNative(request: UpgradeRequest, start: StartMessage | undefined): Promise<UpgradeAnswer> {
-    const { access, registry } = this.#options;
-    // With settings in the query there is no `start` to bring a token.
-    const admission = await access.judge(request, start === undefined ? NATIVE_ACCESS : { errorText });
-    if (!admission.isAdmitted) return this.#refuseAccess(admission);
-    const refusal = registry.refusal() ?? (start === undefined ? registry.crowdRefusal() : undefined);
-    if (refusal !== undefined) {
-      const { reason, error, retryAfterSeconds } = refusal;
-      return this.#refuse({
-        reason,
-        status: 503,
-        error,
-        headers: { 'Retry-After': String(retryAfterSeconds) },
-      });
+  async #open(dialect: Dialect, request: UpgradeRequest): Promise<Accepted | TextAnswer> {
+    let opening: Opening;
+    try {
+      opening = dialect.open(request);
+    } catch (error) {
+      if (!(error instanceof TranscriptionError)) throw error;
+      return this.#refuse('bad_request', { status: 400, error }, dialect);
     }
-    const { protocol } = admission;
+    const admission = await this.#options.access.judge(request, opening.access);
+    if (!admission.isAdmitted) return this.#refuseEntrance(admission, dialect);
+    const { registry } = this.#options;
+    const refusal =
+      registry.refusal() ?? (opening.awaitsStart === true ? registry.crowdRefusal() : undefined);
+    if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
+    const protocol = admission.protocol ?? opening.protocol;
     return {
       accept: true,
       ...(protocol === undefined ? {} : { protocol }),
+      ...(opening.headers === undefined ? {} : { headers: opening.headers }),
       listener: (connection) =>
-        admission.guard(connection, () => new NativeDialect(connection, this.#options, start)),
+        admission.guard(connection, () => {
+          this.#options.telemetry.count('admissions_total', { dialect: dialect.name, form: 'stream' });
+          return opening.listener(connection);
+        }),
     };
   }
 
-  /** Nothing here takes a body. */
+  /** Answers what has sent too many requests, or a body that nobody here wants, before it is read. */
   #answerHead(head: RequestHead): HttpAnswer | undefined {
+    const tooMany = this.#refuseRate(head);
+    if (tooMany !== undefined) return tooMany;
+    return announcesBody(head) && this.#posted(head) === undefined ? answerHttp(head) : undefined;
+  }
+
+  /** Who answers what is posted to this path. */
+  #posted({
+    method,
+    path,
+  }: RequestHead): { readonly dialect: Dialect; readonly respond: Responder } | undefined {
+    if (method !== 'POST') return undefined;
+    for (const dialect of this.#options.dialects) {
+      const respond = dialect.posts?.get(path);
+      if (respond !== undefined) return { dialect, respond };
+    }
+    return undefined;
+  }
+
+  async #answer(request: HttpRequest): Promise<HttpAnswer> {
+    const posted = this.#posted(request);
+    if (posted === undefined) return answerHttp(request);
+    const { dialect, respond } = posted;
+    const entrance = await this.#options.access.enter(request);
+    if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
+    try {
+      const refusal = this.#options.registry.refusal();
+      if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
+      this.#options.telemetry.count('admissions_total', { dialect: dialect.name, form: 'request' });
+      return await respond(request, entrance.caller);
+    } catch (error) {
+      if (!(error instanceof TranscriptionError)) throw error;
+      countError(this.#options.telemetry, error);
+      return dialect.refuse({ status: statusOf(error), error });
+    } finally {
+      entrance.leave();
+    }
+  }
+
+  get #paths(): string {
+    return this.#options.dialects.map(({ path }) => path).join(', ');
+  }
+
+  #refuseRate(head: RequestHead): TextAnswer | undefined {
     const tooMany = this.#options.access.judgeRate(head);
-    if (tooMany !== undefined) return this.#refuseAccess(tooMany);
-    return announcesBody(head) ? answerHttp(head) : undefined;
+    return tooMany === undefined ? undefined : this.#refuseEntrance(tooMany);
   }
 
-  #refuseAccess({ reason, message, ...answer }: AccessRefusal): Refused {
-    return this.#refuse({ ...answer, reason, error: new AccessError(reason, message) });
+  #refuseEntrance({ reason, status, message, headers }: NoAdmission, dialect?: Dialect): TextAnswer {
+    return this.#refuse(reason, { status, error: new AccessError(reason, message), headers }, dialect);
   }
 
-  #refuse(refusal: {
-    readonly reason: LabelsOf<'sessions_refused_total'>['reason'];
-    readonly status: number;
-    readonly error: TranscriptionError;
-    readonly headers?: Readonly<Record<string, string>>;
-  }): Refused {
-    const { reason, status, error, headers } = refusal;
+  #refuseSession({ reason, error, retryAfterSeconds }: Refusal, dialect: Dialect): TextAnswer {
+    const headers = { 'Retry-After': String(retryAfterSeconds) };
+    return this.#refuse(reason, { status: 503, error, headers }, dialect);
+  }
+
+  #refuse(
+    reason: LabelsOf<'sessions_refused_total'>['reason'],
+    refusal: RequestRefusal,
+    dialect?: Dialect,
+  ): TextAnswer {
     this.#options.telemetry.count('sessions_refused_total', { reason });
-    return { accept: false, ...errorAnswer(status, error, headers) };
+    const { status, error, headers } = refusal;
+    return dialect === undefined ? errorAnswer(status, error, headers) : dialect.refuse(refusal);
   }
 }
 

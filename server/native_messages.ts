@@ -1,13 +1,14 @@
 /** Reads what clients of the native protocol say: JSON control messages, or the same settings as query parameters. */
 import { z } from 'zod';
-import { CATALOGUE } from '../models/catalogue.ts';
 import type { ClientMessage, ServerMessage, StartMessage } from '../client/protocol.ts';
 import { PROTOCOL_VERSION } from '../client/protocol.ts';
 import { AUDIO_ENCODINGS } from '../pipeline/audio.ts';
 import { ProtocolError, type TranscriptionError } from '../pipeline/errors.ts';
 import {
   CREDENTIAL_MAX_BYTES,
+  FINAL_OBJECTIVE_MS,
   FLUSH_ID_MAX_LENGTH,
+  IDLE_MAX_MS,
   PCM_RATE_MAX_HZ,
   PCM_RATE_MIN_HZ,
   SILENCE_MAX_MS,
@@ -27,6 +28,7 @@ import {
   truth,
   wholeNumber,
 } from './field_rules.ts';
+import { checkLanguage } from './spoken_language.ts';
 
 const START = objectOf({
   type: z.literal('start'),
@@ -142,7 +144,7 @@ export function settingsOf(
       `model: this server runs '${defaults.model}', not '${start.model}'`,
     );
   }
-  refuseOtherLanguage(start.language, defaults.model);
+  if (start.language !== undefined) checkLanguage(start.language, defaults.model);
   const silenceMs = start.endpointing?.silenceMs ?? defaults.silenceMs;
   const maxUtteranceMs = start.endpointing?.maxUtteranceMs ?? defaults.maxUtteranceMs;
   return {
@@ -156,15 +158,10 @@ export function settingsOf(
     words: start.words ?? false,
     originAudioMs: start.resume?.fromAudioMs ?? 0,
     firstUtteranceId: start.resume?.nextUtteranceId ?? 1,
+    idleMaxMs: IDLE_MAX_MS,
+    finalObjectiveMs: FINAL_OBJECTIVE_MS,
+    isPaced: false,
   };
-}
-
-/** A model that hears another language invents text in its own; better to say so. Only the primary subtag counts. */
-function refuseOtherLanguage(wanted: string | undefined, model: string): void {
-  const spoken = CATALOGUE.find(({ id }) => id === model)?.language;
-  if (wanted === undefined || spoken === undefined) return;
-  if (wanted.toLowerCase().split('-')[0] === spoken) return;
-  throw new ProtocolError('bad_settings', `language: '${model}' hears '${spoken}', not '${wanted}'`);
 }
 
 function checked(result: z.ZodSafeParseResult<unknown>, code: 'bad_message' | 'bad_settings'): unknown {

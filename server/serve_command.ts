@@ -144,8 +144,14 @@ async function serveUntil(
 ): Promise<number> {
   const early = await Promise.race([server.ready, signals.first]);
   if (early !== undefined) return stop(early);
-  stdout.write(`Earwitness listens on ${server.url} (metrics and health on ${server.adminUrl})\n`);
-  signals.supervisor.ready({ port: portOf(server.url), adminPort: portOf(server.adminUrl) });
+  const { url, adminUrl, voskUrl } = server;
+  stdout.write(`Earwitness listens on ${url} (metrics and health on ${adminUrl})\n`);
+  if (voskUrl !== undefined) stdout.write(`vosk clients find it on ${voskUrl}\n`);
+  signals.supervisor.ready({
+    port: portOf(url),
+    adminPort: portOf(adminUrl),
+    ...(voskUrl === undefined ? {} : { voskPort: portOf(voskUrl) }),
+  });
   return stop(await signals.first);
 
   async function stop(name: string): Promise<number> {

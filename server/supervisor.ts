@@ -15,7 +15,7 @@ import {
 import { decideRestart, NO_DEATHS, withDeath, type DeathHistory } from '../pipeline/restart_policy.ts';
 import type { CrashFacts } from './crash_reports.ts';
 import type { Log } from './log.ts';
-import type { GatewayMessage, SupervisorMessage } from './supervisor_link.ts';
+import type { GatewayMessage, GatewayPorts, SupervisorMessage } from './supervisor_link.ts';
 
 export interface SupervisorOptions {
   /** The program, and its arguments but for what the supervisor adds. */
@@ -177,7 +177,7 @@ export class Supervisor {
         return;
       case 'ready':
         life.isReady = this.#hasServed = true;
-        this.#portArgs = ['--port', String(message.port), '--admin-port', String(message.adminPort)];
+        this.#portArgs = portArgsOf(message);
         return;
       case 'lastWords':
         life.lastWords = message.words;
@@ -241,6 +241,11 @@ export class Supervisor {
     });
     this.#wake = undefined;
   }
+}
+
+function portArgsOf({ port, adminPort, voskPort }: GatewayPorts): readonly string[] {
+  const vosk = voskPort === undefined ? [] : ['--vosk-port', String(voskPort)];
+  return ['--port', String(port), '--admin-port', String(adminPort), ...vosk];
 }
 
 function send({ process: gateway }: Life, message: SupervisorMessage): void {

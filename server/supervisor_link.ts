@@ -12,10 +12,18 @@ export type SupervisorMessage =
     }
   | { readonly type: 'stop' };
 
+/** Where a gateway listens; one that takes its place is to be found there too. */
+export interface GatewayPorts {
+  readonly port: number;
+  readonly adminPort: number;
+  /** Where every path speaks vosk, if there is such a port. */
+  readonly voskPort?: number;
+}
+
 /** From the gateway: `pong` for each `ping`, `ready` once, when sessions can be served. */
 export type GatewayMessage =
   | { readonly type: 'pong'; readonly rssBytes: number }
-  | { readonly type: 'ready'; readonly port: number; readonly adminPort: number }
+  | ({ readonly type: 'ready' } & GatewayPorts)
   /** The exception that is about to end it. */
   | { readonly type: 'lastWords'; readonly words: string };
 
@@ -24,7 +32,7 @@ export interface SupervisorLink {
   readonly isSupervised: boolean;
   /** As the supervisor last told them. */
   readonly counts: { readonly restarts: number; readonly reports: number };
-  ready(ports: { readonly port: number; readonly adminPort: number }): void;
+  ready(ports: GatewayPorts): void;
   close(): void;
 }
 

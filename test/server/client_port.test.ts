@@ -5,6 +5,7 @@ import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
+import { createDialects } from '../../server/dialects.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type {
   HttpAnswer,
@@ -71,11 +72,13 @@ async function openPort(test: TestContext, settings: PortSettings = {}) {
   const onPartialsSuspended = (): void => undefined;
   const pool = new ScriptedPool(1);
   const scheduler = new Scheduler({ pool, clock, telemetry, partialIntervalMs: 500, onPartialsSuspended });
-  const parts = { audioPool: new ScriptedTrack(), scheduler, clock, telemetry };
-  const registry = new SessionRegistry({ ...parts, maxSessions: 1, isReady: () => isReady });
+  const pools = { audioPool: new ScriptedTrack(), scheduler, clock, telemetry };
+  const registry = new SessionRegistry({ ...pools, maxSessions: 1, isReady: () => isReady });
   const transport = new AskedTransport();
-  const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model };
-  const options: ClientPortOptions = { transport, access, registry, clock, telemetry, log, defaults };
+  const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model, voskSampleRateHz: 8_000 };
+  const parts = { registry, clock, telemetry, tokens: access, defaults, now: () => new Date() };
+  const dialects = createDialects(config.dialects, parts);
+  const options: ClientPortOptions = { transport, access, registry, telemetry, log, dialects };
   await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
   assert(transport.events !== undefined);
   return { events: transport.events, registry, telemetry };
