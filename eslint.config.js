@@ -55,7 +55,13 @@ export default tseslint.config(
       ],
     ]),
   },
-  { files: ['client/**'], rules: importRules([noTests, ['^\\.\\./', 'client/ stands alone']]) },
+  {
+    files: ['client/**'],
+    rules: importRules([
+      noTests,
+      ['^(\\.\\./)+(server|pipeline|vad|models|grafana)/', 'client/ stands alone'],
+    ]),
+  },
   { files: ['**/*main.ts'], rules: { 'no-restricted-syntax': 'off' } },
   {
     files: ['test/**'],
