@@ -6,7 +6,7 @@ const importRules = (patterns) => ({
 const noTests = ['/test/', 'nothing imports test/'];
 
 export default tseslint.config(
-  { ignores: ['dist*', 'node_modules', 'eslint.config.js'] },
+  { ignores: ['dist*', 'node_modules', '**/*.config.js'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -1,5 +1,5 @@
 /** The clients' port: which path speaks which dialect, and what plain HTTP gets. */
-import { STREAM_PATH, type StartMessage } from '../client/protocol.ts';
+import { STATUS_PATH, STREAM_PATH, type ServerStatus, type StartMessage } from '../client/protocol.ts';
 import type { Clock } from '../pipeline/clock.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import type { LabelsOf, Telemetry } from '../pipeline/telemetry.ts';
@@ -8,6 +8,7 @@ import type { Log } from './log.ts';
 import { NativeDialect, type NativeDialectOptions } from './native_dialect.ts';
 import { errorText, startFromQuery, tokenOfStart } from './native_messages.ts';
 import { errorAnswer } from './request_head.ts';
+import type { PageFiles } from './page_files.ts';
 import type { SessionRegistry } from './session_registry.ts';
 import type {
   HttpAnswer,
@@ -25,6 +26,7 @@ export interface ClientPortOptions {
   readonly transport: Transport;
   readonly access: Access;
   readonly registry: SessionRegistry;
+  readonly page: PageFiles;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly log: Log;
@@ -43,7 +45,7 @@ export class ClientPort {
       ...address,
       events: {
         upgrade: (request) => this.#upgrade(request),
-        http: answerHttp,
+        http: (request) => this.#http(request),
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
           this.#options.log.error('a connection failed on our side', { err: error });
@@ -110,6 +112,30 @@ export class ClientPort {
     };
   }
 
+  #http(request: HttpRequest): HttpAnswer {
+    if (request.path === STATUS_PATH) return this.#answerStatus(request);
+    return this.#options.page.answer(request) ?? answerPlainly(request);
+  }
+
+  #answerStatus({ method }: HttpRequest): HttpAnswer {
+    if (method !== 'GET' && method !== 'HEAD') {
+      return errorAnswer(405, new ProtocolError('bad_message', 'only GET and HEAD'), { Allow: 'GET, HEAD' });
+    }
+    const { access, registry } = this.#options;
+    const refusal = registry.refusal();
+    const status: ServerStatus = {
+      ...(refusal === undefined
+        ? { status: 'ready' }
+        : { status: 'busy', retryAfterSeconds: refusal.retryAfterSeconds }),
+      needsKey: access.asksForKeys,
+    };
+    return {
+      status: 200,
+      headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+      body: `${JSON.stringify(status)}\n`,
+    };
+  }
+
   #refuse(refusal: {
     readonly reason: LabelsOf<'sessions_refused_total'>['reason'];
     readonly status: number;
@@ -122,7 +148,8 @@ export class ClientPort {
   }
 }
 
-function answerHttp(request: HttpRequest): HttpAnswer {
+/** Where there is no page. */
+function answerPlainly(request: HttpRequest): HttpAnswer {
   const isIndex = request.path === '/';
   return {
     status: isIndex ? 200 : 404,

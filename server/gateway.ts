@@ -1,4 +1,5 @@
 /** Wires the concrete parts into a running server. */
+import { fileURLToPath } from 'node:url';
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
@@ -21,6 +22,7 @@ import { memoryLimitBytes } from './memory_limit.ts';
 import { MemoryRoom, proportionalBytes } from './memory_room.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { DiskQuarantine } from './quarantine.ts';
+import { PageFiles } from './page_files.ts';
 import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
@@ -157,6 +159,7 @@ class Gateway {
       transport: choice.create(),
       access: this.#access,
       registry: this.#registry,
+      page: new PageFiles(fileURLToPath(new URL('../page/', import.meta.url))),
       clock: systemClock,
       telemetry: this.#metrics,
       log,

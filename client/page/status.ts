@@ -53,7 +53,10 @@ export function statusOf(phase: Phase): Status {
 function reachText(reach: Reach): { text: string; detail: string } {
   switch (reach) {
     case 'busy':
-      return { text: 'Server busy', detail: `The server is full and lets you in when there is room. ${KEPT}` };
+      return {
+        text: 'Server busy',
+        detail: `The server is full and lets you in when there is room. ${KEPT}`,
+      };
     case 'unreachable':
       return { text: 'Offline', detail: `The server cannot be reached. ${KEPT}` };
     case 'unknown':
@@ -102,7 +105,10 @@ export function captureTrouble(code: CaptureErrorCode): Trouble {
 export function sessionTrouble(code: string, reach: Reach): Trouble {
   switch (code) {
     case 'unauthorized':
-      return { title: 'The key was not accepted', advice: 'Check it, or ask for another one, and try again.' };
+      return {
+        title: 'The key was not accepted',
+        advice: 'Check it, or ask for another one, and try again.',
+      };
     case 'forbidden':
       return {
         title: 'This page may not use the server',

@@ -3,6 +3,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
+import { PageFiles } from '../../server/page_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type { ListenOptions, Transport, TransportEvents, UpgradeRequest } from '../../server/transport.ts';
 import { addKey, temporaryKeysFile } from '../support/access_setting.ts';
@@ -58,7 +59,8 @@ async function refusalOf(
   });
   const transport = new AskedTransport();
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model };
-  const options: ClientPortOptions = { transport, access, registry, clock, telemetry, log, defaults };
+  const page = new PageFiles('/nowhere');
+  const options: ClientPortOptions = { transport, access, registry, page, clock, telemetry, log, defaults };
   await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
   const answer = await transport.events?.upgrade({
     ...{ method: 'GET', path: '/v1/stream', protocols: [], headers: new Map(), remoteAddress: '127.0.0.1' },
