@@ -1,4 +1,5 @@
 /** Wires the concrete parts into a running server. */
+import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { wavOf } from './wav.ts';
 
 const EXECUTABLE = '/usr/bin/chromium';
@@ -19,25 +20,26 @@ const ARGUMENTS = [
 
 export interface TestBrowser {
   readonly browser: Browser;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
-/** What the microphone hears, once from its start, as 16 kHz mono PCM; none means that there is no microphone. */
-export async function launchBrowser(speech: Int16Array | undefined): Promise<TestBrowser> {
+/** What is heard, once from its start, as 16 kHz mono PCM; or no microphone; or one that may not be used. */
+export type TestMicrophone = Int16Array | 'none' | 'forbidden';
+
+export async function launchBrowser(microphone: TestMicrophone): Promise<TestBrowser> {
   const folder = await mkdtemp(join(tmpdir(), 'earwitness-browser-'));
   const path = join(folder, 'speech.wav');
-  if (speech !== undefined) await writeFile(path, wavOf(speech, { sampleRateHz: 16_000 }));
+  if (typeof microphone !== 'string') {
+    await writeFile(path, wavOf(microphone, { sampleRateHz: SAMPLE_RATE_HZ }));
+  }
   const browser = await chromium.launch({
     executablePath: EXECUTABLE,
     args: [
       ...ARGUMENTS,
-      ...(speech === undefined
+      ...(microphone === 'none' ? [] : ['--use-fake-device-for-media-stream']),
+      ...(typeof microphone === 'string'
         ? []
-        : [
-            '--use-fake-ui-for-media-stream',
-            '--use-fake-device-for-media-stream',
-            `--use-file-for-fake-audio-capture=${path}%noloop`,
-          ]),
+        : ['--use-fake-ui-for-media-stream', `--use-file-for-fake-audio-capture=${path}%noloop`]),
     ],
   });
   return {
@@ -54,7 +56,7 @@ export interface WatchedPage {
   readonly page: Page;
   /** Errors on the console, exceptions, violations of the policy, requests that left the origin. */
   readonly faults: string[];
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** Opens the address in a fresh context. */
@@ -66,14 +68,18 @@ export async function openPage(
   const context = await browser.newContext(options);
   const page = await context.newPage();
   const faults: string[] = [];
+  let host = '';
+  page.on('framenavigated', (frame) => {
+    host ||= new URL(frame.url()).host;
+  });
   page.on('pageerror', (error) => faults.push(String(error)));
   page.on('console', (message) => {
     if (message.type() === 'error') faults.push(message.text());
   });
-  const { host } = new URL(url);
   page.on('request', (request) => {
     const target = new URL(request.url());
-    if (target.protocol !== 'blob:' && target.host !== host) faults.push(`a request to ${target.host}`);
+    if (host !== '' && target.protocol !== 'blob:' && target.host !== host)
+      faults.push(`a request to ${target.host}`);
   });
   page.on('websocket', (socket) => {
     if (new URL(socket.url()).host !== host) faults.push(`a WebSocket to ${socket.url()}`);
