@@ -7,6 +7,25 @@ export const OPUS_MESSAGE_MAX_BYTES = 1_500;
 export const OPUS_PACKET_MAX_MS = 120;
 /** Largest PCM message: 250 ms of 48 kHz stereo is 48,000 bytes, the largest slice common clients send. */
 export const PCM_MESSAGE_MAX_BYTES = 49_152;
+/** The same of 32-bit floats. */
+export const FLOAT_MESSAGE_MAX_BYTES = 2 * PCM_MESSAGE_MAX_BYTES;
+/** Largest message of a container: what Node reads from a file at a time. Browsers' slices of a second have under 20,000. */
+export const CONTAINER_MESSAGE_MAX_BYTES = 65_536;
+/** Bytes of a container per second of real time: 96 kHz stereo in 32-bit samples has 768,000; Opus has at most 64,000. */
+export const CONTAINER_RATE_MAX_BYTES = 1_000_000;
+/** Bytes of Ogg, of damaged pages and between pages, that good pages do not make up for: four of the largest pages. */
+export const OGG_LOST_MAX_BYTES = 262_144;
+/** Largest list of tracks in WebM; browsers write 100 bytes, fonts and pictures are not in it. */
+export const WEBM_TRACKS_MAX_BYTES = 65_536;
+/** Largest block of Opus in WebM: 40 packets of the largest size in one. */
+export const WEBM_BLOCK_MAX_BYTES = 65_536;
+/** Largest element of WebM that is skipped: attached pictures and indexes have less. A larger one is a damaged length. */
+export const WEBM_SKIPPED_MAX_BYTES = 16_777_216;
+/** Largest format of a WAV file; an extensible one has 40 bytes. */
+export const WAV_FORMAT_MAX_BYTES = 256;
+/** Most channels and highest rate of a WAV file: studio recordings. */
+export const WAV_CHANNELS_MAX_COUNT = 64;
+export const WAV_RATE_MAX_HZ = 192_000;
 /** Largest control message; a `start` with every field is under 500 bytes. */
 export const CONTROL_MESSAGE_MAX_BYTES = 4_096;
 /** Largest utterance id that a resumed session may begin with: centuries of speech, and far below where integers end. */
@@ -25,7 +44,7 @@ export const RESAMPLER_PHASE_MAX_COUNT = 512;
 /** Rates whose filters are kept; clients use a handful. The least recently added goes first. */
 export const RESAMPLER_FILTER_MAX_COUNT = 16;
 /** The transport's hard stop. Our own bounds are below it, so that clients get a close code and a reason. */
-export const TRANSPORT_MESSAGE_MAX_BYTES = 65_536;
+export const TRANSPORT_MESSAGE_MAX_BYTES = 131_072;
 
 /** Largest API key or token; a key has 46 bytes, a token some 300. */
 export const CREDENTIAL_MAX_BYTES = 4_096;
@@ -60,6 +79,8 @@ export const IDLE_MAX_MS = 10_000;
 export const SESSION_MAX_MS = 4 * 60 * 60 * 1_000;
 /** Wall-clock time without audio after which an utterance in progress ends, beyond the session's silenceMs. */
 export const AUDIO_STOPPED_GRACE_MS = 500;
+/** The same of containers, on top: recorders send a slice when it is full, and are asked for slices of up to a second. */
+export const CONTAINER_SLICE_MAX_MS = 1_500;
 
 /** Range of the trailing silence a session may ask for. */
 export const SILENCE_MIN_MS = 100;
@@ -301,10 +322,18 @@ export const GATEWAY_END_MAX_MS = 10_000;
 
 const RELATIONS: readonly (readonly [lower: number, higher: number, why: string])[] = [
   [OPUS_MESSAGE_MAX_BYTES, PCM_MESSAGE_MAX_BYTES, 'an Opus packet is smaller than a PCM message'],
-  [PCM_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [FLOAT_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [CONTAINER_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [PCM_RATE_MAX_HZ, WAV_RATE_MAX_HZ, 'WAV holds at least what may come bare'],
+  [OPUS_MESSAGE_MAX_BYTES, WEBM_BLOCK_MAX_BYTES, 'a packet fits a block'],
+  [WEBM_BLOCK_MAX_BYTES, WEBM_SKIPPED_MAX_BYTES, 'what is skipped may be larger than what is kept'],
   [CONTROL_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
   [UTTERANCE_MAX_MS, RECOGNISER_PCM_MAX_MS, 'every utterance fits the recogniser'],
-  [SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS, IDLE_MAX_MS, 'a final comes before the idle close'],
+  [
+    SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS + CONTAINER_SLICE_MAX_MS,
+    IDLE_MAX_MS,
+    'a final comes before the idle close',
+  ],
   [EXHAUSTED_REPETITION_MIN_TOKENS_COUNT, REPETITION_MIN_TOKENS_COUNT, 'a spent budget is more suspect'],
   [OPUS_OUT_OF_STEP_MAX_COUNT, OPUS_EVIDENCE_COUNT, 'not every message has to be out of step'],
   [OPUS_FAULT_RUN_MAX_COUNT, FAULT_WINDOW_MAX_COUNT, 'a fresh decoder is tried before audio is given up'],

@@ -3,7 +3,7 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
-import { msToSamples, samplesToMs } from './audio.ts';
+import { isContainerEncoding, msToSamples, samplesToMs } from './audio.ts';
 import type { AudioPool, AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
 import type { Clock } from './clock.ts';
@@ -13,6 +13,7 @@ import { LimitError, type TranscriptionError } from './errors.ts';
 import { InputMeter } from './input_meter.ts';
 import {
   AUDIO_STOPPED_GRACE_MS,
+  CONTAINER_SLICE_MAX_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_OBJECTIVE_MS,
   FINAL_WAIT_MAX_MS,
@@ -110,7 +111,7 @@ export class Session implements PartialSource {
   /** One binary message of audio. The session owns `bytes` from here on. */
   push(bytes: Uint8Array): void {
     if (this.#state !== 'open') return;
-    const { clock, telemetry } = this.#options;
+    const { clock, telemetry, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
     if (bytes.length === 0) {
       // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
@@ -120,7 +121,8 @@ export class Session implements PartialSource {
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const verdict = this.#meter.judge(bytes, this.#audioAtMs);
+    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
+    const verdict = this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -206,7 +208,11 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const stoppedAfterMs = this.#options.settings.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
+    const { endpointing, format } = this.#options.settings;
+    const stoppedAfterMs =
+      endpointing.silenceMs +
+      AUDIO_STOPPED_GRACE_MS +
+      (isContainerEncoding(format.encoding) ? CONTAINER_SLICE_MAX_MS : 0);
     const expiry = expiryOf({
       nowMs,
       openedAtMs: this.#openedAtMs,
@@ -308,7 +314,7 @@ export class Session implements PartialSource {
         this.#endUtterance(event);
         return;
       case 'fault':
-        this.#onFault(event.code);
+        this.#onFault(event);
         return;
       case 'flushed':
         if (event.id === STOP_FLUSH) {
@@ -448,12 +454,12 @@ export class Session implements PartialSource {
     });
   }
 
-  #onFault(code: Extract<TrackEvent, { type: 'fault' }>['code']): void {
+  #onFault({ code, reason }: Extract<TrackEvent, { type: 'fault' }>): void {
     if (code === 'undecodable_packet') {
       this.#notice('packets_lost', 'an audio packet could not be decoded; it was concealed');
       return;
     }
-    this.fail(faultError(code, this.#options.settings.format));
+    this.fail(faultError({ code, reason }, this.#options.settings.format));
   }
 
   #notice(code: NoticeCode, message: string, utteranceId?: number): void {
