@@ -1,5 +1,5 @@
 /** Where audio comes from, whatever that is: a microphone in a browser, a stream or a file in Node. */
-import type { StartMessage } from './protocol.ts';
+import type { BareAudio } from './audio_duration.ts';
 import type { StreamClient } from './stream_client.ts';
 
 /** One message of audio. */
@@ -15,7 +15,7 @@ export interface AudioPacket {
  */
 export interface AudioSource {
   /** What the messages are, for the `StreamClient` that they go to. */
-  readonly audio: StartMessage['audio'];
+  readonly audio: BareAudio;
   /** Whether the audio is made now and cannot wait, as that of a microphone. */
   readonly isLive: boolean;
   /** The messages in order, once. Ends after the last one; throws what ended the source early. */

@@ -1,6 +1,6 @@
 /** PCM from a file or a stream: anything that gives bytes, such as a Node `Readable`. */
+import type { BareAudio } from './audio_duration.ts';
 import type { AudioPacket, AudioSource } from './audio_source.ts';
-import type { StartMessage } from './protocol.ts';
 
 const PACKETS_PER_SECOND = 50;
 const SAMPLE_BYTES = 2;
@@ -18,7 +18,7 @@ export interface PcmSourceOptions {
 
 /** Cuts it into messages of 20 ms. */
 export class PcmSource implements AudioSource {
-  readonly audio: StartMessage['audio'];
+  readonly audio: BareAudio;
   readonly isLive: boolean;
   readonly #bytes: PcmSourceOptions['bytes'];
   readonly #bytesPerSecond: number;

@@ -1,9 +1,8 @@
 /** What makes packets of a microphone's audio, one class for each way to capture. */
-import { audioDurationMs } from '../audio_duration.ts';
+import { audioDurationMs, type BareAudio } from '../audio_duration.ts';
 import type { AudioPacket } from '../audio_source.ts';
 import { CaptureError } from '../capture_error.ts';
 import type { CaptureSupport, CaptureWay } from '../capture_way.ts';
-import type { StartMessage } from '../protocol.ts';
 import { WebmPackets } from '../webm_packets.ts';
 import { BLOCKS_PER_SECOND } from './audio_graph.ts';
 
@@ -14,7 +13,7 @@ export interface PacketSink {
 }
 
 export interface Encoder {
-  readonly audio: StartMessage['audio'];
+  readonly audio: BareAudio;
   /** The next block of 20 ms, which the encoder owns; missing where the encoder hears the microphone by itself. */
   push?(block: Float32Array<ArrayBuffer>): void;
   /** Missing where no blocks are no packets. */
@@ -130,7 +129,7 @@ class OpusEncoder implements Encoder {
 }
 
 class PcmEncoder implements Encoder {
-  readonly audio: StartMessage['audio'];
+  readonly audio: BareAudio;
   readonly #sink: PacketSink;
 
   constructor({ sampleRateHz, sink }: EncoderInput) {

@@ -1,9 +1,9 @@
 /** A browser's microphone as a source of audio. */
+import type { BareAudio } from '../audio_duration.ts';
 import type { AudioPacket, AudioSource } from '../audio_source.ts';
 import { CaptureError, captureErrorOf } from '../capture_error.ts';
 import { chooseCaptureWay, type CaptureWay } from '../capture_way.ts';
 import { PacketQueue } from '../packet_queue.ts';
-import type { StartMessage } from '../protocol.ts';
 import { ClientEventSource } from '../stream_events.ts';
 import { AudioGraph, openMicrophoneStream, type MicrophoneProcessing } from './audio_graph.ts';
 import { captureSupport, CAPTURE_RATE_HZ, createEncoder, type Encoder } from './encoders.ts';
@@ -81,7 +81,7 @@ export class Microphone implements AudioSource {
     }
   }
 
-  get audio(): StartMessage['audio'] {
+  get audio(): BareAudio {
     return this.#encoder.audio;
   }
 

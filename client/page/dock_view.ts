@@ -54,7 +54,7 @@ export class DockView {
 
   showLag(lagMs: number): void {
     this.#lag.hidden = false;
-    this.#lag.textContent = `${(Math.max(0, lagMs) / 1_000).toFixed(1)} s`;
+    this.#lag.textContent = `${(Math.max(0, lagMs) / 1_000).toFixed(1)} s behind`;
   }
 
   showClock(audioMs: number): void {

@@ -1,14 +1,13 @@
 /** The recording that comes with the page: it is heard, and sent as it is heard. */
 import type { AudioPacket, AudioSource } from '../audio_source.ts';
-import { audioDurationMs } from '../audio_duration.ts';
-import type { StartMessage } from '../protocol.ts';
+import { audioDurationMs, type BareAudio } from '../audio_duration.ts';
 import { WebmPackets } from '../webm_packets.ts';
 
 const SAMPLE_URL = './sample.webm';
 const AUDIO = { encoding: 'opus' } as const;
 
 export class SampleSource implements AudioSource {
-  readonly audio: StartMessage['audio'] = AUDIO;
+  readonly audio: BareAudio = AUDIO;
   readonly isLive = true;
   readonly #packets: readonly Uint8Array[];
   readonly #player = new Audio(SAMPLE_URL);

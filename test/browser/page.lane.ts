@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Page } from 'playwright-core';
 import { CAPTURE_WAYS } from '../../client/capture_way.ts';
+import { STREAM_PATH } from '../../client/protocol.ts';
 import { SAMPLE_SENTENCES } from '../page/sample_text.ts';
 import { addKey, temporaryKeysFile } from '../support/access_setting.ts';
 import { launchBrowser, openPage, type TestBrowser, type WatchedPage } from '../support/browser.ts';
@@ -25,6 +26,7 @@ import {
   waitForStatus,
   watchFirstCaption,
 } from './captions.ts';
+import { startExampleSite } from './example_site.ts';
 
 const SENTENCES = [
   'the quick brown fox jumps over the lazy dog',
@@ -102,6 +104,25 @@ describe('the page in a browser', { concurrency: 1 }, () => {
       await watched.close();
     });
   }
+
+  it('[CAP10] the example of the client’s README works on a site of somebody else', async () => {
+    const site = await startExampleSite();
+    const own = await startRealServer({ allowedOrigins: [site.url] });
+    try {
+      await site.build(own.url.replace('http', 'ws') + STREAM_PATH);
+      const { page, close } = await openPage(browser.browser, site.url);
+      const button = page.getByRole('button');
+      await button.click();
+      const settled = page.locator('output').first();
+      await settled.getByText(/village/i).waitFor();
+      assert.ok(wordErrorRate(SPOKEN, await settled.innerText()) <= ERROR_MAX_RATIO);
+      await button.click();
+      await close();
+    } finally {
+      await own.close();
+      await site.close();
+    }
+  });
 
   it('[PAGE11] a network cut of 5 s in mid-sentence loses and repeats no word', async () => {
     const proxy = new CuttableProxy();
