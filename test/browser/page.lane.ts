@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import axe from 'axe-core';
 import type { Page } from 'playwright-core';
 import { CAPTURE_WAYS } from '../../client/capture_way.ts';
 import { STREAM_PATH } from '../../client/protocol.ts';
@@ -388,16 +388,13 @@ describe('the page in a browser', { concurrency: 1 }, () => {
 
 /** Serious and critical findings of axe-core. */
 async function hindrances(page: Page): Promise<string[]> {
-  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  await page.evaluate(axe);
+  await page.evaluate(axe.source);
   await page.waitForTimeout(SETTLING_MS);
   return page.evaluate(async () => {
-    const { axe: tool } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations } = await tool.run();
+    const inPage = globalThis as unknown as { axe: typeof axe };
+    const { violations } = await inPage.axe.run();
     return violations
-      .filter(({ impact }) => ['serious', 'critical'].includes(impact))
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
   });
 }

@@ -36,12 +36,16 @@ interface Asked {
   readonly error: unknown;
 }
 
-/** Asks a port with these parts for an upgrade that it refuses. */
-async function refusalOf(
+interface PortParts {
+  readonly keysFile?: string;
+  readonly isReady?: boolean;
+}
+
+/** A port with these parts, to be asked. */
+async function startPort(
   test: TestContext,
-  request: Partial<UpgradeRequest> & { readonly search?: string },
-  { keysFile = '', isReady = false }: { readonly keysFile?: string; readonly isReady?: boolean } = {},
-): Promise<Asked> {
+  { keysFile = '', isReady = false }: PortParts,
+): Promise<TransportEvents> {
   const clock = new FakeClock();
   const telemetry = new RecordingTelemetry();
   const log = new KeptLog();
@@ -51,8 +55,8 @@ async function refusalOf(
   test.after(() => {
     access.close();
   });
-  // A session is never opened here, so that these parts are never asked.
-  const unasked = {} as ConstructorParameters<typeof SessionRegistry>[0];
+  // A session is never opened here: that is all that is asked of these parts.
+  const unasked = { scheduler: { isOverloaded: false } } as ConstructorParameters<typeof SessionRegistry>[0];
   const registry = new SessionRegistry({
     ...unasked,
     ...{ clock, telemetry, maxSessions: 1, isReady: () => isReady },
@@ -62,12 +66,23 @@ async function refusalOf(
   const page = new PageFiles('/nowhere');
   const options: ClientPortOptions = { transport, access, registry, page, clock, telemetry, log, defaults };
   await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
-  const answer = await transport.events?.upgrade({
+  assert(transport.events !== undefined);
+  return transport.events;
+}
+
+/** Asks a port with these parts for an upgrade that it refuses. */
+async function refusalOf(
+  test: TestContext,
+  request: Partial<UpgradeRequest> & { readonly search?: string },
+  parts: PortParts = {},
+): Promise<Asked> {
+  const events = await startPort(test, parts);
+  const answer = await events.upgrade({
     ...{ method: 'GET', path: '/v1/stream', protocols: [], headers: new Map(), remoteAddress: '127.0.0.1' },
     query: new URLSearchParams(request.search),
     ...request,
   });
-  assert.ok(answer?.accept === false);
+  assert.ok(!answer.accept);
   assert.equal(answer.headers?.['Content-Type'], 'application/json');
   const { error } = JSON.parse(answer.body) as { error: Record<string, unknown> };
   assert.equal(typeof error['message'], 'string');
@@ -90,5 +105,42 @@ describe('what is refused before the upgrade', () => {
       ...{ status: 401, error: ['unauthorized', false] },
     });
     assert.deepEqual(await refusalOf(test, {}), { status: 503, error: ['overloaded', true] });
+  });
+});
+
+describe('what is said of the server without a session', () => {
+  const statusOf = async (test: TestContext, parts: PortParts, method = 'GET') => {
+    const events = await startPort(test, parts);
+    return events.http({
+      ...{ method, path: '/v1/status', query: new URLSearchParams(), headers: new Map() },
+      ...{ remoteAddress: '192.0.2.1', body: new Uint8Array() },
+    });
+  };
+
+  it('[PAGE21] is whether a new session would be let in, and whether it needs a key', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    await addKey(keysFile, { name: 'one' });
+    const ready = await statusOf(test, { isReady: true });
+    assert.deepEqual(JSON.parse(String(ready.body)), { status: 'ready', needsKey: false });
+    assert.equal(ready.headers['Cache-Control'], 'no-store');
+    const busy = JSON.parse(String((await statusOf(test, { keysFile })).body)) as Record<string, unknown>;
+    assert.deepEqual([busy['status'], busy['needsKey']], ['busy', true]);
+    assert.ok(Number(busy['retryAfterSeconds']) > 0);
+    assert.equal((await statusOf(test, {}, 'POST')).status, 405);
+  });
+
+  it('[PAGE10] without the page, / says what listens here', async (test) => {
+    const events = await startPort(test, {});
+    const head = {
+      method: 'GET',
+      query: new URLSearchParams(),
+      headers: new Map(),
+      remoteAddress: '192.0.2.1',
+    };
+    const answer = (path: string) => events.http({ ...head, path, body: new Uint8Array() });
+    const index = await answer('/');
+    assert.equal(index.status, 200);
+    assert.match(String(index.body), /Open a WebSocket at/);
+    assert.equal((await answer('/assets/x.js')).status, 404);
   });
 });
