@@ -229,7 +229,8 @@ describe('the page in a browser', { concurrency: 1 }, () => {
     await page.keyboard.press('Space');
     assert.equal(await page.locator('#status-text').innerText(), 'Ready');
     await page.reload();
-    assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark', 'settings are kept');
+    const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    assert.equal(background, 'rgb(21, 20, 19)', 'settings are kept');
     await close();
   });
 

@@ -56,7 +56,8 @@ async function startPort(
     access.close();
   });
   // A session is never opened here: that is all that is asked of these parts.
-  const unasked = { scheduler: { isOverloaded: false } } as ConstructorParameters<typeof SessionRegistry>[0];
+  const asked = { scheduler: { isOverloaded: false } };
+  const unasked = asked as unknown as ConstructorParameters<typeof SessionRegistry>[0];
   const registry = new SessionRegistry({
     ...unasked,
     ...{ clock, telemetry, maxSessions: 1, isReady: () => isReady },
