@@ -3,7 +3,7 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
-import { isContainerEncoding, msToSamples, samplesToMs } from './audio.ts';
+import { msToSamples, samplesToMs } from './audio.ts';
 import type { AudioPool, AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
 import type { Clock } from './clock.ts';
@@ -12,8 +12,6 @@ import { DeliveryQueue } from './delivery_queue.ts';
 import { LimitError, type TranscriptionError } from './errors.ts';
 import { InputMeter } from './input_meter.ts';
 import {
-  AUDIO_STOPPED_GRACE_MS,
-  CONTAINER_SLICE_MAX_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_OBJECTIVE_MS,
   FINAL_WAIT_MAX_MS,
@@ -22,7 +20,7 @@ import {
 } from './limits.ts';
 import type { PartialRequest, PartialSource, Scheduler } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
-import { expiryOf } from './session_expiry.ts';
+import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionSettings } from './session_settings.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -208,11 +206,6 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const { endpointing, format } = this.#options.settings;
-    const stoppedAfterMs =
-      endpointing.silenceMs +
-      AUDIO_STOPPED_GRACE_MS +
-      (isContainerEncoding(format.encoding) ? CONTAINER_SLICE_MAX_MS : 0);
     const expiry = expiryOf({
       nowMs,
       openedAtMs: this.#openedAtMs,
@@ -224,7 +217,10 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (
+      !this.#toldAudioStopped &&
+      nowMs - this.#audioAtMs > audioStoppedAfterMs(this.#options.settings)
+    ) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }

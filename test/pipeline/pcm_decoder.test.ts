@@ -37,11 +37,13 @@ describe('PCM sessions', () => {
   it('[PCM3] [ENC3] any cut of the bytes gives the same samples, also across snapshots', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom(8_000, 16_000, 22_050, 44_100, 44_101, 48_000),
-        fc.constantFrom(1, 2),
-        fc.constantFrom('s16', 'f32_unit', 'mulaw', 'alaw'),
+        fc.record({
+          rateHz: fc.constantFrom(8_000, 16_000, 22_050, 44_100, 44_101, 48_000),
+          channels: fc.constantFrom(1, 2),
+          samples: fc.constantFrom('s16', 'f32_unit', 'mulaw', 'alaw'),
+        }),
         fc.array(fc.integer({ min: 0, max: 999 }), { minLength: 1, maxLength: 20 }),
-        (rateHz, channels, samples, lengths) => {
+        ({ rateHz, channels, samples }, lengths) => {
           const total = lengths.reduce((sum, length) => sum + length, 0);
           const bytes = bytesOf(makeSignal({ kind: 'noise', samples: total, sampleRateHz: rateHz })).subarray(
             0,

@@ -19,6 +19,7 @@ import {
   webmBlock,
   webmTrack,
   webmTracks,
+  type WebmTrack,
 } from '../support/containers.ts';
 import { describeDemuxed, hexOf } from '../support/demuxing.ts';
 import { PacketMutator } from '../support/opus_material.ts';
@@ -80,8 +81,8 @@ describe('WebM', () => {
       );
     const video = element(SIMPLE_BLOCK, webmBlock(mutator.randomBytes(200_000), { track: 2 }));
     const tracks = webmTracks(
-      webmTrack({ number: 2, type: 1, codec: 'V_VP9', head: undefined }),
-      webmTrack({ number: 3, codec: 'A_VORBIS', head: undefined }),
+      webmTrack({ number: 2, type: 1, codec: 'V_VP9', head: 'none' }),
+      webmTrack({ number: 3, codec: 'A_VORBIS', head: 'none' }),
       webmTrack({ number: 1 }),
       webmTrack({ number: 4 }),
     );
@@ -139,8 +140,7 @@ describe('WebM', () => {
 
   it('[CON8] no header, another codec, more channels, encryption and damage are refused with the reason', () => {
     const blocks = SIMPLE_BLOCKS.slice(0, 5);
-    const withTrack = (track: Parameters<typeof webmTrack>[0]): Buffer =>
-      liveWebm(blocks, webmTracks(webmTrack(track)));
+    const withTrack = (track: WebmTrack): Buffer => liveWebm(blocks, webmTracks(webmTrack(track)));
     const without = (bytes: Uint8Array): Buffer =>
       Buffer.concat([WEBM_HEAD, element(0x18538067, Buffer.alloc(0), 'open'), bytes]);
     const cases: readonly (readonly [bytes: Uint8Array, reason: string])[] = [
@@ -164,7 +164,7 @@ describe('WebM', () => {
       [liveWebm([Buffer.of(0xec, 0)]), 'damaged'],
     ];
     for (const [bytes, reason] of cases) assert.equal(demux(bytes).at(-1), `refused ${reason}`);
-    assert.deepEqual(demux(withTrack({ head: undefined })), ['head 0', ...HEXES.slice(0, 5)]);
+    assert.deepEqual(demux(withTrack({ head: 'none' })), ['head 0', ...HEXES.slice(0, 5)]);
   });
 
   it('[CON9] elements within elements, as deep as they like, are read in one pass', () => {
