@@ -214,13 +214,15 @@ export class App {
   /** Another microphone was chosen while one is in use: the recording goes on with it. */
   async #changeMicrophone(): Promise<void> {
     const recording = this.#recording;
-    if (recording === undefined || this.#microphone === undefined) return;
+    const before = this.#microphone;
+    if (recording === undefined || before === undefined) return;
     try {
       const opened = await this.#openMicrophone();
       if (!(opened.source instanceof Microphone) || !recording.replaceSource(opened.source)) {
         await opened.source.close();
         return;
       }
+      if (before.isPaused) opened.source.pause();
       this.#microphone = opened.source;
       this.#dock.showSource(opened.name);
     } catch (error) {

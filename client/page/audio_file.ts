@@ -3,7 +3,7 @@ import { PcmSource } from '../pcm_source.ts';
 
 const RATE_HZ = 16_000;
 /** Decoded, a file takes about ten times its size in the browser's memory. */
-export const AUDIO_FILE_MAX_BYTES = 100 * 1_024 * 1_024;
+const AUDIO_FILE_MAX_BYTES = 100 * 1_024 * 1_024;
 const PIECE_SAMPLES = RATE_HZ;
 
 /** Decodes the file to 16 kHz mono. Rejects if the browser cannot. */

@@ -33,7 +33,7 @@ export type TranscriptEvent =
   | PartialMessage
   | FinalMessage
   | { readonly type: 'audioLost'; readonly fromAudioMs: number; readonly toAudioMs: number }
-  /** The recording is over: what has no final by now gets none. */
+  /** The recording is over: what has no final by now gets none, and stays as it is. */
   | { readonly type: 'end' };
 
 export const EMPTY_TRANSCRIPT: Transcript = { lines: [], finals: [], recording: 0, originAudioMs: 0 };
@@ -64,7 +64,7 @@ export function heard(transcript: Transcript, event: TranscriptEvent): Transcrip
       return { ...transcript, lines: withLine(lines, { type: 'gap', id, startAudioMs, endAudioMs }) };
     }
     case 'end':
-      return { ...transcript, lines: lines.map(settled) };
+      return { ...transcript, lines: lines.map(settled), finals: [...finals, ...unfinished(transcript)] };
   }
 }
 
@@ -101,6 +101,17 @@ function withLine(lines: readonly Line[], line: Line): readonly Line[] {
 function settled(line: Line): Line {
   if (line.type === 'gap' || line.isFinal) return line;
   return { ...line, stableLength: line.text.length, isFinal: true };
+}
+
+/** What is shown shall be saved, too. */
+function unfinished({ lines, finals }: Transcript): FinalMessage[] {
+  return lines
+    .filter((line) => line.type === 'speech')
+    .filter(({ isFinal }) => !isFinal)
+    .map(({ text, startAudioMs, endAudioMs }, i) => ({
+      ...{ type: 'final', utteranceId: finals.length + 1 + i, text },
+      ...{ startAudioMs, endAudioMs, ackedAudioMs: endAudioMs },
+    }));
 }
 
 function shifted(

@@ -90,9 +90,18 @@ describe('the transcript on the page', () => {
   });
 
   it('[PAGE1] what has no final at the end of a recording settles as it is', () => {
-    const [line] = play(BEGIN, partial(1, 'unfinished', 2), { type: 'end' }).lines;
+    const { lines, finals } = play(BEGIN, final(1, 'One.'), partial(2, 'unfinished', 2), { type: 'end' });
+    const [, line] = lines;
     assert(line?.type === 'speech');
     assert.deepEqual([line.isFinal, line.stableLength], [true, 10]);
+    assert.deepEqual(
+      finals.map(({ utteranceId, text }) => [utteranceId, text]),
+      [
+        [1, 'One.'],
+        [2, 'unfinished'],
+      ],
+      'what is shown is saved',
+    );
   });
 
   it('[PAGE1] positions are shown as clocks do', () => {
