@@ -37,7 +37,7 @@ export const CAPTURE_RATE_HZ: Readonly<Record<CaptureWay, number>> = {
   recorder: 48_000,
   pcm: 16_000,
 };
-/** Good speech; above it the words get no better. */
+/** Twice what RFC 6716 section 2.1.1 names for wideband speech. */
 const OPUS_BITS_PER_SECOND = 32_000;
 const PCM_RATE_MAX_HZ = 48_000;
 const RECORDER_TYPE = 'audio/webm;codecs=opus';
