@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { before, describe, it } from 'node:test';
 import fc from 'fast-check';
@@ -102,7 +103,9 @@ describe('containers and encodings', () => {
   /** What is the same for every cut: the samples, what became of each packet, and why no more are taken. */
   function summaryOf(results: readonly DecodedAudio[]): unknown {
     return {
-      pcm: Buffer.from(joinPcm(results.map(({ pcm }) => pcm)).buffer).toString('base64'),
+      pcm: createHash('sha256')
+        .update(joinPcm(results.map(({ pcm }) => pcm)))
+        .digest('hex'),
       concealed: results.flatMap(({ concealed = [] }) => concealed),
       reason: results.find(({ reason }) => reason !== undefined)?.reason,
     };
