@@ -1,5 +1,5 @@
 /** The clients' port: which path speaks which dialect, and what plain HTTP gets. */
-import { STREAM_PATH } from '../client/protocol.ts';
+import { STATUS_PATH, STREAM_PATH, type ServerStatus } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
 import type { Access, NoAdmission } from './access.ts';
@@ -12,6 +12,7 @@ import {
   type TextAnswer,
 } from './dialect.ts';
 import type { Log } from './log.ts';
+import type { PageFiles } from './page_files.ts';
 import { announcesBody, errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
 import type {
@@ -31,6 +32,8 @@ export interface ClientPortOptions {
   readonly transport: Transport;
   readonly access: Access;
   readonly registry: SessionRegistry;
+  /** What is served at `/`; absent where there is no page. */
+  readonly page?: PageFiles;
   readonly telemetry: Telemetry;
   readonly log: Log;
   /** Those that are spoken here; the first one that knows a path has it. */
@@ -118,7 +121,7 @@ export class ClientPort {
   #answerHead(head: RequestHead): HttpAnswer | undefined {
     const tooMany = this.#refuseRate(head);
     if (tooMany !== undefined) return tooMany;
-    return announcesBody(head) && this.#posted(head) === undefined ? answerHttp(head) : undefined;
+    return announcesBody(head) && this.#posted(head) === undefined ? answerPlainly(head) : undefined;
   }
 
   /** Who answers what is posted to this path. */
@@ -136,7 +139,7 @@ export class ClientPort {
 
   async #answer(request: HttpRequest): Promise<HttpAnswer> {
     const posted = this.#posted(request);
-    if (posted === undefined) return answerHttp(request);
+    if (posted === undefined) return this.#get(request);
     const { dialect, respond } = posted;
     const entrance = await this.#options.access.enter(request);
     if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
@@ -152,6 +155,30 @@ export class ClientPort {
     } finally {
       entrance.leave();
     }
+  }
+
+  #get(request: HttpRequest): HttpAnswer {
+    if (request.path === STATUS_PATH) return this.#answerStatus(request);
+    return this.#options.page?.answer(request) ?? answerPlainly(request);
+  }
+
+  #answerStatus({ method }: HttpRequest): HttpAnswer {
+    if (method !== 'GET' && method !== 'HEAD') {
+      return errorAnswer(405, new ProtocolError('bad_message', 'only GET and HEAD'), { Allow: 'GET, HEAD' });
+    }
+    const { access, registry } = this.#options;
+    const refusal = registry.refusal();
+    const status: ServerStatus = {
+      ...(refusal === undefined
+        ? { status: 'ready' }
+        : { status: 'busy', retryAfterSeconds: refusal.retryAfterSeconds }),
+      needsKey: access.asksForKeys,
+    };
+    return {
+      status: 200,
+      headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+      body: `${JSON.stringify(status)}\n`,
+    };
   }
 
   get #paths(): string {
@@ -183,7 +210,8 @@ export class ClientPort {
   }
 }
 
-function answerHttp(request: RequestHead): HttpAnswer {
+/** Where there is no page. */
+function answerPlainly(request: RequestHead): HttpAnswer {
   const isIndex = request.path === '/';
   return {
     status: isIndex ? 200 : 404,

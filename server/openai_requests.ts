@@ -12,7 +12,7 @@ import type { DialectParts, RequestRefusal, Responder, TextAnswer } from './dial
 import { initialSettings, sessionObject } from './openai_session.ts';
 import { hearRecording, type HeardRecording } from './recording.ts';
 import { checkLanguage } from './spoken_language.ts';
-import { renderTranscript } from './transcript_format.ts';
+import { renderTranscript } from '../client/transcript_format.ts';
 import type { HttpAnswer, HttpRequest } from './transport.ts';
 
 const FORM = z.object({
