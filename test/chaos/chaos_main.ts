@@ -5,6 +5,7 @@
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { GATEWAY_DEATHS } from './gateway_deaths.ts';
+import { HUNG_JOBS } from './hung_jobs.ts';
 import { HOSTILE_CLIENTS } from './hostile_clients.ts';
 import { HOSTILE_FRAMES } from './hostile_frames.ts';
 import { HOSTILE_STRANGERS } from './hostile_strangers.ts';
@@ -29,7 +30,7 @@ const seed = Number(values.seed);
 const wanted = values.only?.split(',');
 const unwanted = values.except?.split(',') ?? [];
 const scenarios: readonly Scenario[] = [
-  ...WORKER_DEATHS,
+  ...[...WORKER_DEATHS, HUNG_JOBS],
   ...GATEWAY_DEATHS,
   ...OVERLOADS,
   ...[...HOSTILE_CLIENTS, ...HOSTILE_FRAMES, ...HOSTILE_STRANGERS],

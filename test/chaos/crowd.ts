@@ -21,7 +21,7 @@ export const SENTENCES = [
   'they planted tomatoes in the garden',
 ] as const;
 
-const PACKET_MS = 20;
+export const PACKET_MS = 20;
 const FINISH_MAX_MS = 40_000;
 
 /** A sentence and its place in the person's audio, silence at its ends included. */
