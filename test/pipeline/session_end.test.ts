@@ -92,6 +92,27 @@ describe('session: the clock', () => {
     assert.equal(setting.failure, 'unavailable');
     assert.equal(setting.clock.timerCount, 0);
   });
+
+  it('[SES35] time in which the server stood still is neither silence nor idleness, nor held against a stop', async () => {
+    const setting = new SessionSetting({}, 0);
+    setting.session.push(MESSAGE);
+    const stall = (): void => {
+      setting.clock.stall(SESSION_STOP_MAX_MS);
+      setting.session.forgive(SESSION_STOP_MAX_MS);
+      setting.session.tick();
+    };
+    stall();
+    assert.deepEqual(
+      setting.track.inputs.map(({ type }) => type),
+      ['audio'],
+    );
+    setting.track.utter();
+    setting.session.stop();
+    stall();
+    stall();
+    assert.equal(setting.failure, undefined);
+    await settle();
+  });
 });
 
 describe('session: drain and end', () => {

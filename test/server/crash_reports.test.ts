@@ -4,7 +4,11 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { describe, it } from 'node:test';
-import { CRASH_REPORT_FLUSH_MAX_MS, CRASH_REPORT_QUEUE_MAX_COUNT } from '../../pipeline/limits.ts';
+import {
+  CRASH_REPORT_FLUSH_MAX_MS,
+  CRASH_REPORT_QUEUE_MAX_COUNT,
+  NODE_REPORT_MAX_BYTES,
+} from '../../pipeline/limits.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { runCli } from '../../server/cli.ts';
 import { CrashReports, type CrashFacts, type CrashReport } from '../../server/crash_reports.ts';
@@ -200,6 +204,28 @@ void describe('crash reports', () => {
     const kept = await readFile(join(path, `${ids[0] ?? ''}.node.json`), 'utf8');
     assert.match(kept, /Allocation failed/);
     for (const secret of ['canary', 'a-host', '--key', 'abc']) assert.ok(!kept.includes(secret), secret);
+    await remove();
+  });
+
+  it("[CRA13] a report of Node's that is too large is removed", async () => {
+    const { path, remove } = await temporaryFolder();
+    const setting = new Setting(path);
+    await setting.reports.open();
+    const ids: string[] = [];
+    for (const [pid, bytes] of [
+      [1, NODE_REPORT_MAX_BYTES],
+      [2, NODE_REPORT_MAX_BYTES + 1],
+    ] as const) {
+      const json = '{"header":{"event":"Allocation failed"}}';
+      await writeFile(join(path, `report.20300101.000000.${pid}.0.001.json`), json.padEnd(bytes));
+      ids.push(setting.reports.record(factsOf(pid)));
+    }
+    await setting.reports.close();
+    const [fits = '', tooLarge = ''] = ids;
+    assert.deepEqual(
+      (await readdir(path)).sort(),
+      [`${fits}.json`, `${fits}.node.json`, `${tooLarge}.json`].sort(),
+    );
     await remove();
   });
 
