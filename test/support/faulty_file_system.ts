@@ -10,8 +10,13 @@ export class FaultyFileSystem implements FileSystem {
   tellsFull = true;
   /** While set, every write waits for it. */
   hold: Promise<void> | undefined;
-  #tick = 0;
+  readonly #nowMs: () => number;
   readonly #modifiedAt = new Map<string, number>();
+
+  /** `nowMs` stamps the files; by default with the time there is. */
+  constructor(nowMs = (): number => new Date().getTime()) {
+    this.#nowMs = nowMs;
+  }
 
   makeFolder(): Promise<void> {
     return Promise.resolve();
@@ -38,7 +43,7 @@ export class FaultyFileSystem implements FileSystem {
     const kept = content.slice(0, this.freeBytes);
     this.freeBytes -= kept.length;
     this.contents.set(path, kept);
-    this.#modifiedAt.set(path, ++this.#tick);
+    this.#modifiedAt.set(path, this.#nowMs());
     if (kept.length < content.length && this.tellsFull) throw new Error('ENOSPC: no space left on device');
   }
 
@@ -46,7 +51,7 @@ export class FaultyFileSystem implements FileSystem {
     const content = this.contents.get(from);
     if (content === undefined) return Promise.reject(new Error('ENOENT'));
     this.contents.set(to, content);
-    this.#modifiedAt.set(to, ++this.#tick);
+    this.#modifiedAt.set(to, this.#nowMs());
     this.contents.delete(from);
     return Promise.resolve();
   }
