@@ -26,7 +26,7 @@ const SERVICE_MIN_MS = 600;
 const SERVICE_SPREAD_MS = 1_600;
 const UNSENT_MAX_MS = 500;
 /** … within reason: a busy machine may have a gateway killed that has not done so, as long as nothing is lost. */
-const CATCH_UP_MAX_MS = 10_000;
+const CATCH_UP_MAX_MS = 30_000;
 /** A service that takes longer to come back is not coming back. */
 const RETURN_MAX_MS = 60_000;
 

@@ -1,15 +1,13 @@
 /** An attack by clients, run on both transports at once, beside people who speak and should notice nothing. */
 import type { Config } from '../../server/config.ts';
-import { findUws } from '../../server/uws_module.ts';
 import { seededRandom } from '../support/random.ts';
 import { fetchSample, type RealServer } from '../support/real_server.ts';
+import { transportsHere, type TransportName } from '../support/transports.ts';
 import { speak } from './crowd.ts';
 import { digestSpeech, startDigestServer } from './digest_crowd.ts';
 import { NOBODY_SPEAKS, type Outcome, type Scenario, type Tier } from './scenario.ts';
 import { compare } from './undisturbed.ts';
 import { Verdict } from './verdict.ts';
-
-export type TransportName = 'uws' | 'ws';
 
 /** What an attack is run against. */
 export interface Target {
@@ -54,7 +52,7 @@ async function attackOn(
   { tier, seed }: { readonly tier: Tier; readonly seed: number },
 ): Promise<Outcome> {
   const verdict = new Verdict(`${transport}: `);
-  if (transport === 'uws' && !findUws().found) {
+  if (!transportsHere().includes(transport)) {
     verdict.expect(false, 'its native binary does not load here');
     return verdict.outcome(0);
   }
