@@ -177,7 +177,7 @@ for (const { name, echo, missing } of LAUNCHERS) {
 
 describe('worker launchers: a process that leaves another behind', () => {
   it('[PROC7] a pipe that somebody else holds open does not hide a death', async () => {
-    const path = fileURLToPath(new URL('../support/parting_child.js', import.meta.url));
+    const path = fileURLToPath(new URL('../support/parting_main.js', import.meta.url));
     const heldMs = 40 * LAST_WORDS_MAX_MS;
     const watched = new Watched(forkLauncher(path, { args: [String(heldMs)] }));
     const started = performance.now();
