@@ -94,7 +94,10 @@ export function compareLoops(
   let [utterances, lost, repeated, wrong, words, misheardWords] = [0, 0, 0, 0, 0, 0];
   for (const [person, talker] of talkers.entries()) {
     const { finals, saidMs, loopMs } = talker;
-    repeated += finals.filter((final, i) => final.startAudioMs < (finals[i - 1]?.endAudioMs ?? 0)).length;
+    // Where a final ends inside a packet, a resume sends that packet again.
+    repeated += finals.filter(
+      (final, i) => final.startAudioMs < (finals[i - 1]?.endAudioMs ?? 0) - PACKET_MS,
+    ).length;
     for (let offsetMs = 0; offsetMs < saidMs; offsetMs += loopMs) {
       for (const { text, startAudioMs, endAudioMs } of expected[person] ?? []) {
         const span = {

@@ -7,10 +7,16 @@ import { DRAIN_MAX_MS } from '../../pipeline/limits.ts';
 import { judgeHealth } from '../../server/health.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import { CheckedTelemetry } from './checked_telemetry.ts';
-import { writeCrowd } from './crowd.ts';
+import { writeCrowd, writeLibraryScripts } from './crowd.ts';
 import { Dice } from './dice.ts';
 import { Faults } from './faults.ts';
-import { ObservedAudioPool, ObservedScheduler, type ObservedTrack } from './observed_parts.ts';
+import { LibraryClient } from './library_client.ts';
+import {
+  ObservedAudioPool,
+  ObservedScheduler,
+  type ObservedTrack,
+  type TrackOwner,
+} from './observed_parts.ts';
 import type { Outcome, Violation } from './outcome.ts';
 import { judgeSession } from './session_verdict.ts';
 import { SimClient } from './sim_client.ts';
@@ -54,8 +60,9 @@ class World {
   readonly #load: SimLoad;
   readonly #clients: SimClient[] = [];
   readonly #talkMs: number;
-  #current: SimClient | undefined;
-  readonly #clientOfTrack = new Map<ObservedTrack, SimClient>();
+  readonly #libraryClients: LibraryClient[] = [];
+  #current: TrackOwner | undefined;
+  readonly #ownerOfTrack = new Map<ObservedTrack, TrackOwner>();
   #isClosed = false;
 
   constructor(
@@ -212,12 +219,12 @@ class World {
       return;
     }
     client.track = track;
-    this.#clientOfTrack.set(track, client);
+    this.#ownerOfTrack.set(track, client);
   }
 
   /** Nobody's audio has stopped who has some waiting to be read. */
   #checkStopped(track: ObservedTrack): void {
-    const client = this.#clientOfTrack.get(track);
+    const client = this.#ownerOfTrack.get(track);
     if (client?.hasUnread === true) {
       this.#accuse(
         'I3',
@@ -228,33 +235,43 @@ class World {
 
   #createClients(plan: Dice, telemetry: CheckedTelemetry): void {
     const crowd = { dice: this.#dice, plan, faults: this.#faults, talkMs: this.#talkMs };
+    const common = {
+      ...{ clock: this.#clock, trace: this.#trace, accuse: this.#accuse },
+      dialect: {
+        ...{ registry: this.#registry, clock: this.#clock, telemetry },
+        defaults: { silenceMs: 500, maxUtteranceMs: 15_000, model: 'watermarks' },
+      },
+      refusal: () => this.#registry.refusal()?.reason,
+      onBehalf: (client: TrackOwner, act: () => void): void => {
+        this.#current = client;
+        act();
+        this.#current = undefined;
+      },
+    };
     for (const script of writeCrowd(crowd)) {
-      this.#clients.push(
-        new SimClient({
-          script,
-          clock: this.#clock,
-          dice: this.#dice.stream(`network ${script.number}`),
-          trace: this.#trace,
-          accuse: this.#accuse,
-          dialect: {
-            registry: this.#registry,
-            clock: this.#clock,
-            telemetry,
-            defaults: { silenceMs: 500, maxUtteranceMs: 15_000, model: 'watermarks' },
-          },
-          refusal: () => this.#registry.refusal()?.reason,
-          onBehalf: (client, act) => {
-            this.#current = client;
-            act();
-            this.#current = undefined;
-          },
-        }),
-      );
+      const dice = this.#dice.stream(`network ${script.number}`);
+      this.#clients.push(new SimClient({ ...common, script, dice }));
     }
+    const library = this.#dice.stream('library');
+    for (const script of writeLibraryScripts(library, {
+      others: this.#clients.length,
+      talkMs: this.#talkMs,
+    })) {
+      this.#libraryClients.push(new LibraryClient({ ...common, script, dice: library }));
+    }
+  }
+
+  get #everybody(): readonly (SimClient | LibraryClient)[] {
+    return [...this.#clients, ...this.#libraryClients];
   }
 
   #scheduleClients(world: Dice): void {
     const together = world.chance(0.3);
+    for (const client of this.#libraryClients) {
+      this.#clock.outside(world.between(0, this.#talkMs / 2), () => {
+        client.connect();
+      });
+    }
     for (const client of this.#clients) {
       const isFlooder = client.script.kind === 'flooder';
       const atMs = together || isFlooder ? world.between(700, 900) : world.between(0, this.#talkMs / 2);
@@ -308,7 +325,7 @@ class World {
 
   #awaitQuiet(deadlineMs: number): void {
     this.#clock.outside(500, () => {
-      const isQuiet = this.#clients.every((client) => client.isSettled) && this.#registry.count === 0;
+      const isQuiet = this.#everybody.every((client) => client.isSettled) && this.#registry.count === 0;
       if (!isQuiet && this.#clock.elapsedMs < deadlineMs) {
         this.#awaitQuiet(deadlineMs);
         return;
@@ -331,13 +348,13 @@ class World {
     this.#load.monitor.close();
     this.#registry.close();
     this.#scheduler.close();
-    for (const client of this.#clients) client.cutOff();
+    for (const client of this.#everybody) client.cutOff();
     this.#closePools();
   }
 
   /** When the last connection has gone, as the gateway does it. */
   #closePools(): void {
-    if (!this.#clients.every((client) => client.isDisconnected)) {
+    if (!this.#everybody.every((client) => client.isDisconnected)) {
       this.#clock.outside(10, () => {
         this.#closePools();
       });
@@ -373,6 +390,7 @@ class World {
       `${this.#scheduler.unsettledCount} finals are unsettled`,
     );
     this.#pools.checkQuiet();
+    if (!this.#registry.isDraining) for (const client of this.#libraryClients) client.checkDone();
   }
 
   #judge(): void {
