@@ -149,10 +149,10 @@ export const MUTATIONS: readonly Mutation[] = [
     replacement: 'false',
   },
   {
-    name: 'a final that was shown before a connection was lost is shown again',
-    file: 'client/utterance_gate.js',
-    search: 'admitFinal({ utteranceId }) { if (utteranceId < this.#nextFinalId)',
-    replacement: 'admitFinal({ utteranceId }) { if (false)',
+    name: 'a resumed session counts its utterances from one again',
+    file: 'client/stream_client.js',
+    search: 'nextUtteranceId: this.#gate.nextUtteranceId,',
+    replacement: 'nextUtteranceId: 1,',
   },
   {
     name: 'a new connection goes on with the next audio instead of what was not acknowledged',

@@ -40,14 +40,15 @@ process.exit(survivorCount === 0 && wanted.length > 0 ? 0 : 1);
 async function lane(): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), 'earwitness-mutation-'));
   try {
-    for (const folder of FOLDERS) await cp(join(BUILD, folder), join(root, folder), { recursive: true });
-    await writeFile(join(root, 'package.json'), '{"type":"module"}\n');
+    const build = join(root, 'dist');
+    for (const folder of FOLDERS) await cp(join(BUILD, folder), join(build, folder), { recursive: true });
+    await cp(join(BUILD, '..', 'package.json'), join(root, 'package.json'));
     await symlink(nodeModules(), join(root, 'node_modules'), 'dir');
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const [{ name, file }, source] = next;
-      await writeFile(join(root, file), source);
-      const { outcome, seedCount, finding } = await run(join(root, 'test/sim/sim_main.js'));
-      await cp(join(BUILD, file), join(root, file));
+      await writeFile(join(build, file), source);
+      const { outcome, seedCount, finding } = await run(join(build, 'test/sim/sim_main.js'));
+      await cp(join(BUILD, file), join(build, file));
       if (outcome !== 'caught') survivorCount++;
       process.stdout.write(`${outcome.padEnd(9)}${seedCount.padStart(5)} seeds  ${name}\n`);
       process.stdout.write(`                      ${finding}\n`);
