@@ -266,6 +266,11 @@ void describe('crash reports', () => {
     release();
     await setting.reports.close();
     assert.equal(files.contents.size, CRASH_REPORT_QUEUE_MAX_COUNT);
+    // What has been written waits no more: there is room again.
+    for (let i = 0; i < CRASH_REPORT_QUEUE_MAX_COUNT; i++) setting.reports.record(factsOf(1_000 + i));
+    assert.equal(setting.failureCount, 5);
+    await setting.reports.close();
+    assert.equal(setting.clock.timerCount, 0);
   });
 
   it('[CRA16] credentials, quoted speech and long encoded stretches are taken out of last words; stacks stay', () => {
