@@ -26,6 +26,8 @@ export interface Attack {
   readonly settings?: Partial<Config>;
   /** How many people speak meanwhile. */
   readonly bystanders: number;
+  /** As a scenario's. */
+  readonly bearsCompany?: boolean;
   /** Returns how often it attacked. */
   run(target: Target): Promise<number>;
 }
@@ -35,10 +37,11 @@ const TRANSPORTS: readonly TransportName[] = ['uws', 'ws'];
 
 /** The attack as a row of the table: R-42 wants every row on both transports, so each names what both did. */
 export function scenarioOf(attack: Attack): Scenario {
-  const { id, title } = attack;
+  const { id, title, bearsCompany = false } = attack;
   return {
     id,
     title: `${title} (uws, ws)`,
+    bearsCompany,
     run: async (tier, seed) => {
       const outcomes = await Promise.all(TRANSPORTS.map((name) => attackOn(name, attack, { tier, seed })));
       return merge(outcomes);
@@ -57,7 +60,11 @@ async function attackOn(
     return verdict.outcome(0);
   }
   const { scripts, expected } = await digestSpeech(attack.bystanders, SPEECH_MS[tier]);
-  const server = await startDigestServer({ transport, ...attack.settings });
+  const server = await startDigestServer(
+    { transport, ...attack.settings },
+    // The attackers share the event loop: what they do with it is no load of the server's.
+    { disturbLoad: (reading) => ({ ...reading, loopBusyMs: 0 }) },
+  );
   try {
     const target: Target = {
       ...{ server, transport, tier, verdict, random: seededRandom(seed) },

@@ -18,15 +18,19 @@ const SLOWLORIS_MAX_MS = 15_000;
 const CONNECT_P99_MAX_MS = 100;
 /** As fast as the server answers, for the attackers and both servers share this process and its core. */
 const THOUSAND_ANSWERS_MAX_MS = 500;
+/** All of it is processor time of one process, which a busy machine may give a tenth of a core. */
+const ANSWERS_FAIL_AT_RATIO = 20;
 /** Both servers, their clients and what is sent are in this process. */
 const RSS_PER_READER_MAX_MB = 16;
 const SPEED_RATIO = 20;
+/** The bounds of the server are seconds long: a slow machine adds to them, but does not multiply them. */
+const REAPED_FAILS_AT_RATIO = 2;
 /** Bounds are looked at now and then, here and in the server. */
 const SWEEP_MS = 1_500;
 
 const ATTACKS: readonly Attack[] = [
   { id: 'R-25', title: 'slow readers', bystanders: BYSTANDERS, run: neverRead },
-  { id: 'R-26', title: 'half-open connections', bystanders: BYSTANDERS, run: vanish },
+  { id: 'R-26', title: 'half-open connections', bystanders: BYSTANDERS, bearsCompany: true, run: vanish },
   { id: 'R-27', title: 'slowloris', bystanders: BYSTANDERS, run: dawdle },
   {
     ...{ id: 'R-28', title: 'connect flood', bystanders: BYSTANDERS, run: flood },
@@ -91,24 +95,29 @@ async function vanish({ server, port, tier, transport, verdict }: Target): Promi
   for (const { socket } of gone) socket.pause();
   const startedAtMs = performance.now();
   const freedMs = await timeUntil(
-    IDLE_MAX_MS + SWEEP_MS,
+    REAPED_FAILS_AT_RATIO * (IDLE_MAX_MS + SWEEP_MS),
     async () => (await fetchSample(server, 'earwitness_sessions_active')) === 0,
   );
-  verdict.expect(freedMs < Infinity, 'sessions were not freed');
+  verdict.measure('sessions freed after', freedMs, {
+    ...{ max: IDLE_MAX_MS + SWEEP_MS, unit: 'ms', failsAtRatio: REAPED_FAILS_AT_RATIO },
+  });
   // A socket that the server has let go of answers any byte with a reset.
   const byte = frameOf({ opcode: 9 });
   const knock = setInterval(() => {
     for (const { socket } of gone) if (socket.writable) socket.write(byte);
   }, 100);
-  const dueMs = IDLE_MAX_MS + LINGER_MAX_MS[transport] + SWEEP_MS - (performance.now() - startedAtMs);
-  await timeUntil(dueMs, () => gone.every(({ socket }) => socket.destroyed));
+  const dueMs = IDLE_MAX_MS + LINGER_MAX_MS[transport] + SWEEP_MS;
+  await timeUntil(REAPED_FAILS_AT_RATIO * dueMs - freedMs, () =>
+    gone.every(({ socket }) => socket.destroyed),
+  );
   const reapedMs = performance.now() - startedAtMs;
   clearInterval(knock);
   const left = gone.filter(({ socket }) => !socket.destroyed).length;
   verdict.expect(left === 0, `${left} of ${count} sockets not reaped`);
   for (const socket of gone) socket.destroy();
-  verdict.figure(`sessions freed after ${(freedMs / 1_000).toFixed(1)} s`);
-  verdict.figure(`sockets after ${(reapedMs / 1_000).toFixed(1)} s`);
+  verdict.measure('sockets after', reapedMs, {
+    ...{ max: dueMs, unit: 'ms', failsAtRatio: REAPED_FAILS_AT_RATIO },
+  });
   return count;
 }
 
@@ -175,14 +184,18 @@ async function flood({ server, port, tier, verdict }: Target): Promise<number> {
   await pause(300);
   const admitted = answers.filter(({ raw }) => raw.text.includes('"type":"ready"')).length;
   const told = answers.filter(({ raw, body }) => `${raw.text}${body}`.includes('"overloaded"')).length;
-  verdict.expect(admitted === FLOOD_CAP, `${admitted} sessions where there is room for ${FLOOD_CAP}`);
+  // A bystander who has said everything makes room for one more.
+  const isCapped = admitted >= FLOOD_CAP && admitted <= FLOOD_CAP + BYSTANDERS;
+  verdict.expect(isCapped, `${admitted} sessions where there is room for ${FLOOD_CAP}`);
   const untold = answers.length - admitted - told;
   verdict.expect(untold === 0, `${untold} were neither let in nor told why`);
   for (const { raw } of answers) raw.destroy();
   const backMs = await timeUntil(5_000, async () => (await activeSessions(server)) <= BYSTANDERS);
   verdict.expect(backMs < Infinity, 'the places were not given back');
   verdict.figure(`${admitted} let in`);
-  verdict.measure('a thousand answers in', thousandMs, { max: THOUSAND_ANSWERS_MAX_MS, unit: 'ms' });
+  verdict.measure('a thousand answers in', thousandMs, {
+    ...{ max: THOUSAND_ANSWERS_MAX_MS, unit: 'ms', failsAtRatio: ANSWERS_FAIL_AT_RATIO },
+  });
   return answers.length;
 }
 

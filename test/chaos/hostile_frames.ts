@@ -23,7 +23,13 @@ const RSS_PER_LIAR_MAX_MB = 1;
 
 const ATTACKS: readonly Attack[] = [
   { id: 'R-29', title: 'oversize messages', bystanders: 3, run: sendOversize },
-  { id: 'R-30', title: 'protocol violations, random frames', bystanders: 3, run: breakProtocol },
+  {
+    id: 'R-30',
+    title: 'protocol violations, random frames',
+    bystanders: 3,
+    bearsCompany: true,
+    run: breakProtocol,
+  },
   { id: 'R-31', title: 'control messages fuzzed', bystanders: 0, run: fuzzControl },
 ];
 

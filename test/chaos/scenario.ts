@@ -29,6 +29,8 @@ export const NOBODY_SPEAKS = {
 export interface Scenario {
   readonly id: string;
   readonly title: string;
+  /** It mostly waits and measures nothing that others in this process disturb: such rows are run side by side. */
+  readonly bearsCompany?: boolean;
   run(tier: Tier, seed: number): Promise<Outcome>;
 }
 
