@@ -71,7 +71,10 @@ export interface ReadyMessage {
     readonly messageMaxBytes: number;
     readonly idleMaxMs: number;
     readonly sessionMaxMs: number;
+    /** Audio that may be sent ahead of real time … */
     readonly aheadOfRealtimeMaxMs: number;
+    /** … and how fast that allowance fills up again, in seconds of audio a second. */
+    readonly catchUpRatio: number;
   };
   /** The settings in force, defaults filled in. */
   readonly endpointing: { readonly silenceMs: number; readonly maxUtteranceMs: number };
@@ -127,7 +130,10 @@ export interface NoticeMessage {
   readonly message: string;
   readonly utteranceId?: number;
 }
-/** The server is going away: reconnect, within `deadlineMs`, and send `resume` as given. */
+/**
+ * The session ends here: reconnect and send `resume` as given. Audio is heard for `deadlineMs` more at most, 0 where nobody
+ * speaks; finals for what was heard still follow, then `done` and close code 1012.
+ */
 export interface GoAwayMessage {
   readonly type: 'goAway';
   readonly deadlineMs: number;

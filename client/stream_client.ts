@@ -298,7 +298,8 @@ export class StreamClient {
     if (this.#link.type !== 'opening') return;
     const sinceMs = this.#clock.nowMs();
     const { sessionId, limits } = message;
-    const pace = new SendPace(limits.aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, sinceMs);
+    const { aheadOfRealtimeMaxMs, catchUpRatio } = limits;
+    const pace = new SendPace({ maxMs: aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, catchUpRatio }, sinceMs);
     this.#link = { type: 'ready', connection: this.#link.connection, sessionId, pace, sinceMs };
     this.#sessionId = sessionId;
     this.#serverError = undefined;
@@ -322,12 +323,12 @@ export class StreamClient {
     this.#flushes.delete(id);
   }
 
-  /** Leaves within half of the time there is, each client at its own moment. */
+  /** Leaves soon, each client at its own moment: what is said meanwhile is kept. */
   #onGoAway(message: Extract<ServerMessage, { type: 'goAway' }>): void {
     this.#sessionId = message.resume.sessionId;
     this.#events.emit('goAway', message);
     const { firstDelayMs } = this.#options.reconnect ?? DEFAULT_RECONNECT;
-    this.#reconnectAfter(this.#random() * Math.min(firstDelayMs, message.deadlineMs / 2));
+    this.#reconnectAfter(this.#random() * firstDelayMs);
   }
 
   #onError(error: StreamError): void {

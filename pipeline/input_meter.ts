@@ -4,6 +4,7 @@ import { LimitError } from './errors.ts';
 import {
   AHEAD_OF_REALTIME_CLOSE_MS,
   AHEAD_OF_REALTIME_MAX_MS,
+  CATCH_UP_RATIO,
   CONTAINER_MESSAGE_MAX_BYTES,
   CONTAINER_RATE_MAX_BYTES,
   FLOAT_MESSAGE_MAX_BYTES,
@@ -30,7 +31,7 @@ function messageDurationMs(format: AudioFormat, bytes: Uint8Array): number | und
   return (1000 * bytes.length) / (SAMPLE_BYTES[encoding] * channels * sampleRateHz);
 }
 
-/** What audio fills and real time drains. What it holds is how far a client is ahead. */
+/** What audio fills and time drains, somewhat faster than audio is spoken. What it holds is how far a client is ahead. */
 class Bucket {
   #aheadMs = 0;
   #atMs: number;
@@ -63,7 +64,8 @@ class Bucket {
 
   /** Below zero lies only what was forgiven. */
   #drain(nowMs: number): void {
-    this.#aheadMs = Math.max(Math.min(0, this.#aheadMs), this.#aheadMs - (nowMs - this.#atMs));
+    const drainedMs = CATCH_UP_RATIO * (nowMs - this.#atMs);
+    this.#aheadMs = Math.max(Math.min(0, this.#aheadMs), this.#aheadMs - drainedMs);
     this.#atMs = nowMs;
   }
 }
@@ -84,6 +86,11 @@ export class InputMeter {
     this.#format = format;
     this.#audio = new Bucket(nowMs);
     this.#bytes = new Bucket(nowMs);
+  }
+
+  /** True while the client is ahead of what it may send at once: then a queue that is full is its own doing. */
+  get isAhead(): boolean {
+    return this.#isThrottled;
   }
 
   /** We did not listen for so long: the audio of that time comes now, all at once, and is not ahead of anything. */

@@ -17,6 +17,7 @@ import {
   PACED_OWED_MAX_COUNT,
   PENDING_DELIVERY_MAX_COUNT,
   RECOGNISER_PCM_MIN_MS,
+  SESSION_MAX_MS,
 } from './limits.ts';
 import type { PartialRequest, PartialSource } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
@@ -24,7 +25,7 @@ import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionOptions } from './session_options.ts';
 import { judgeText } from './text_guard.ts';
-import { faultError } from './track_fault.ts';
+import { faultError, overrunError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
 import { estimateWordTimes } from './word_times.ts';
 
@@ -128,9 +129,7 @@ export class Session implements PartialSource {
       );
     }
     if (this.#track.push({ type: 'audio', bytes }) === 'full') {
-      this.fail(
-        new LimitError('too_fast', 'audio comes faster than it can be decoded; send it in real time'),
-      );
+      this.fail(overrunError(this.#meter.isAhead));
     }
   }
 
@@ -159,12 +158,13 @@ export class Session implements PartialSource {
   }
 
   /**
-   * The server is going away. An utterance in progress may come to its natural end for a while; then, or at once
-   * if nobody speaks, the session stops.
+   * The session is to go on elsewhere: the server is going away, or it has lasted as long as one may. An utterance in
+   * progress may come to its natural end for a while; then, or at once if nobody speaks, the session stops.
    */
-  drain(deadlineMs: number): void {
+  drain(): void {
     if (this.#state !== 'open' || this.#stopAtMs !== undefined) return;
-    this.#stopAtMs = this.#options.clock.nowMs() + DRAIN_SPEECH_MAX_MS;
+    const deadlineMs = this.#speaking === undefined ? 0 : DRAIN_SPEECH_MAX_MS;
+    this.#stopAtMs = this.#options.clock.nowMs() + deadlineMs;
     this.#options.onEvent({
       type: 'goAway',
       deadlineMs,
@@ -203,17 +203,15 @@ export class Session implements PartialSource {
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
     const { settings } = this.#options;
-    const expiry = expiryOf({
-      nowMs,
-      openedAtMs: this.#openedAtMs,
-      idleMaxMs: settings.idleMaxMs,
-      heardAtMs: this.#heardAtMs,
-      stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
-    });
+    const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
+    const { idleMaxMs } = settings;
+    const expiry = expiryOf({ nowMs, idleMaxMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
     this.#giveUpOldest(nowMs);
     if (expiry !== undefined) this.fail(expiry);
     if (this.#state !== 'open') return;
-    if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
+    if (nowMs - this.#openedAtMs >= SESSION_MAX_MS && this.#stopAtMs === undefined) {
+      this.drain();
+    } else if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
     } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > audioStoppedAfterMs(settings)) {
       this.#toldAudioStopped = true;
@@ -323,11 +321,11 @@ export class Session implements PartialSource {
   #notePause(likelyEndSamples: number | undefined): void {
     const utterance = this.#speaking;
     if (utterance === undefined || utterance.likelyEndSamples === likelyEndSamples) return;
-    if (utterance.wasHeardToLikelyEnd)
-      this.#options.telemetry.count('early_finals_total', { outcome: 'wasted' });
+    const { telemetry, scheduler } = this.#options;
+    if (utterance.wasHeardToLikelyEnd) telemetry.count('early_finals_total', { outcome: 'wasted' });
     utterance.likelyEndSamples = likelyEndSamples;
-    if (likelyEndSamples !== undefined) this.#options.scheduler.hurry(this);
-    else this.#options.scheduler.unhurry(this);
+    if (likelyEndSamples !== undefined) scheduler.hurry(this);
+    else scheduler.unhurry(this);
   }
 
   #beginUtterance(startSamples: number): void {

@@ -42,6 +42,7 @@ export const METRICS = {
     labels: {
       reason: [
         'overloaded',
+        'crowded',
         'draining',
         'unavailable',
         'not_found',
@@ -233,6 +234,11 @@ export const METRICS = {
     kind: 'gauge',
     help: 'Worker processes that are slower than they could be; the log says why.',
     labels: { role: ROLES },
+  },
+  gateway_restarts_total: {
+    kind: 'counter',
+    help: 'Gateways that the supervisor has started in place of one that died, since it was started itself.',
+    labels: {},
   },
   crash_reports_total: {
     kind: 'counter',

@@ -2,8 +2,8 @@
 import type { Writable } from 'node:stream';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from '../pipeline/clock.ts';
-import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
-import { loadConfig, type Config, type Flags } from './config.ts';
+import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
+import { loadConfig, TOKEN_VARIABLE, type Config, type Flags, type LoadedConfig } from './config.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
 import type { RootLog } from './log.ts';
@@ -75,6 +75,7 @@ function report(error: unknown, stderr: CliStream): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof TranscriptionError) {
     stderr.write(`earwitness: ${error.message}\n`);
+    if (error instanceof UsageError) return EXIT_USAGE;
     return error instanceof ConfigError ? EXIT_CONFIG : 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -112,12 +113,13 @@ function addServe(program: Command, shell: Shell): void {
     .description('serve until SIGTERM or SIGINT')
     .option('--no-supervise', 'run the gateway in this process, for systemd and containers that restart it');
   withSettings(command, SETTING_KEYS).action(async (flags: Flags & { readonly supervise: boolean }) => {
-    const config = load(flags, shell);
+    // What was ignored in making it was told by the supervisor, if there is one.
+    const config = process.send === undefined ? load(flags, shell) : loadConfig(flags).config;
     const { serve, superviseServe } = await import('./serve_command.ts');
     await withLog(config, shell.stderr, async (log) => {
       const { stdout, stderr } = shell;
       const running = flags.supervise
-        ? superviseServe(shell.args.slice(1), log)
+        ? superviseServe(shell.args.slice(1), config, log)
         : serve(config, { log, stdout, stderr });
       shell.finish(await running);
     });
@@ -138,14 +140,21 @@ function addTranscribe(program: Command, shell: Shell): void {
     .description('transcribe audio files, with a server of its own or the one at --url')
     .argument('<file...>', 'WAV, Ogg/Opus or WebM/Opus files')
     .option('--url <url>', 'server to use, such as ws://127.0.0.1:8080/v1/stream')
-    .option('--token <text>', 'API key or token, if the server at --url asks for one')
+    .addOption(
+      new Option('--token <text>', 'API key or token, if the server at --url asks for one').env(
+        TOKEN_VARIABLE,
+      ),
+    )
     .addOption(speedOption())
     .addOption(choiceOption('--encoding <name>', 'how the audio is sent', FILE_ENCODINGS))
     .addOption(choiceOption('--format <name>', 'what is printed', TRANSCRIPT_FORMATS));
   const keys = SETTING_KEYS.filter((key) => !(key in OWN_SERVER));
   withSettings(command, keys).action(async (files: string[], flags: TranscribeFlags) => {
     const config = load({ ...flags, ...OWN_SERVER }, shell);
-    const { url, token, speed, encoding, format } = flags;
+    const { url, speed, encoding, format } = flags;
+    // The variable may be there for other calls; given with no `--url`, only the option makes no sense.
+    const isMeant = url !== undefined || command.getOptionValueSource('token') === 'cli';
+    const token = isMeant && flags.token !== '' ? flags.token : undefined;
     const { transcribeFiles } = await import('./transcribe_command.ts');
     // The transcript has stdout to itself.
     await withLog(config, shell.stderr, async (log) => {
@@ -356,7 +365,7 @@ function addConfig(program: Command, shell: Shell): void {
       const { renderSettingsTable } = await import('./settings.ts');
       const table = (): string => `${renderSettingsTable()}\n`;
       const { stdout } = shell;
-      stdout.write(flags.markdown ? table() : renderConfig(loadConfig(flags), flags));
+      stdout.write(flags.markdown ? table() : renderConfig(loadAll(flags, shell), flags));
       await written(stdout);
     },
   );
@@ -371,11 +380,15 @@ function withSettings(command: Command, keys: readonly SettingKey[]): Command {
   return command;
 }
 
-/** The configuration; what was ignored in making it is told. */
-function load(flags: Flags, { stderr }: CliStreams): Config {
-  const { config, warnings } = loadConfig(flags);
-  for (const warning of warnings) stderr.write(`earwitness: ${warning}\n`);
-  return config;
+function load(flags: Flags, streams: CliStreams): Config {
+  return loadAll(flags, streams).config;
+}
+
+/** The configuration with its origins; what was ignored in making it is told. */
+function loadAll(flags: Flags, { stderr }: CliStreams): LoadedConfig {
+  const loaded = loadConfig(flags);
+  for (const warning of loaded.warnings) stderr.write(`earwitness: ${warning}\n`);
+  return loaded;
 }
 
 /** Does `work` with a log that is flushed at the end, whatever the end. */

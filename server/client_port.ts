@@ -2,15 +2,16 @@
 import { STREAM_PATH } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
-import type { Access, NoAdmission } from './access.ts';
+import type { Access, AccessRefusal } from './access.ts';
 import { statusOf, type Dialect, type Opening, type RequestRefusal, type TextAnswer } from './dialect.ts';
 import type { Log } from './log.ts';
-import { errorAnswer } from './request_head.ts';
+import { announcesBody, errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
 import type {
   HttpAnswer,
   HttpRequest,
   ListenOptions,
+  RequestHead,
   TlsFiles,
   Transport,
   UpgradeAnswer,
@@ -41,6 +42,7 @@ export class ClientPort {
       ...address,
       events: {
         upgrade: (request) => this.#upgrade(request),
+        head: (head) => this.#answerHead(head),
         http: (request) => this.#answer(request),
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
@@ -67,7 +69,9 @@ export class ClientPort {
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {
+    const tooMany = this.#options.access.judgeRate(request);
     const dialect = this.#options.dialects.find(({ path }) => path === '*' || path === request.path);
+    if (tooMany !== undefined) return { accept: false, ...this.#refuseAccess(tooMany, dialect) };
     if (dialect === undefined) {
       const error = new ProtocolError('not_found', `there is no ${request.path} here; try ${this.#paths}`);
       return { accept: false, ...this.#refuse('not_found', { status: 404, error }) };
@@ -85,8 +89,10 @@ export class ClientPort {
       return this.#refuse('bad_request', { status: 400, error }, dialect);
     }
     const admission = await this.#options.access.judge(request, opening.access);
-    if (!admission.isAdmitted) return this.#refuseEntrance(admission, dialect);
-    const refusal = this.#options.registry.refusal();
+    if (!admission.isAdmitted) return this.#refuseAccess(admission, dialect);
+    const { registry } = this.#options;
+    const refusal =
+      registry.refusal() ?? (opening.awaitsStart === true ? registry.crowdRefusal() : undefined);
     if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
     const protocol = admission.protocol ?? opening.protocol;
     return {
@@ -101,14 +107,27 @@ export class ClientPort {
     };
   }
 
+  /** A body is read only of what has a use for it. */
+  #answerHead(head: RequestHead): HttpAnswer | undefined {
+    const tooMany = this.#options.access.judgeRate(head);
+    const dialect = this.#responderOf(head)?.dialect;
+    if (tooMany !== undefined) return this.#refuseAccess(tooMany, dialect);
+    return announcesBody(head) && dialect === undefined ? answerHttp(head) : undefined;
+  }
+
+  #responderOf({ method, path }: RequestHead) {
+    if (method !== 'POST') return undefined;
+    const dialect = this.#options.dialects.find(({ posts }) => posts?.has(path) === true);
+    const respond = dialect?.posts?.get(path);
+    return dialect === undefined || respond === undefined ? undefined : { dialect, respond };
+  }
+
   async #answer(request: HttpRequest): Promise<HttpAnswer> {
-    const dialect = this.#options.dialects.find(({ posts }) => posts?.has(request.path) === true);
-    const respond = dialect?.posts?.get(request.path);
-    if (dialect === undefined || respond === undefined || request.method !== 'POST') {
-      return answerHttp(request);
-    }
+    const responder = this.#responderOf(request);
+    if (responder === undefined) return answerHttp(request);
+    const { dialect, respond } = responder;
     const entrance = await this.#options.access.enter(request);
-    if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
+    if (!entrance.isAdmitted) return this.#refuseAccess(entrance, dialect);
     try {
       const refusal = this.#options.registry.refusal();
       if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
@@ -127,7 +146,7 @@ export class ClientPort {
     return this.#options.dialects.map(({ path }) => path).join(', ');
   }
 
-  #refuseEntrance({ reason, status, message, headers }: NoAdmission, dialect: Dialect): TextAnswer {
+  #refuseAccess({ reason, status, message, headers }: AccessRefusal, dialect?: Dialect): TextAnswer {
     return this.#refuse(reason, { status, error: new AccessError(reason, message), headers }, dialect);
   }
 
@@ -147,7 +166,7 @@ export class ClientPort {
   }
 }
 
-function answerHttp(request: HttpRequest): HttpAnswer {
+function answerHttp(request: RequestHead): HttpAnswer {
   const isIndex = request.path === '/';
   return {
     status: isIndex ? 200 : 404,

@@ -41,6 +41,8 @@ export interface Opening {
   readonly access: AccessDialect;
   /** The subprotocol to choose where no credentials came with one. */
   readonly protocol?: string | undefined;
+  /** It waits for the client to ask for a session; of such only so many may be open. */
+  readonly awaitsStart?: boolean;
   /** Added to the 101 answer. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly listener: (connection: Connection) => ConnectionListener;
@@ -70,7 +72,6 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   forbidden: 403,
   rate_limited: 429,
   message_too_large: 413,
-  session_too_long: 413,
   overloaded: 503,
   shed: 503,
   draining: 503,

@@ -2,7 +2,7 @@
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
-import { isAtLeast } from '../pipeline/load_ladder.ts';
+import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
@@ -17,6 +17,7 @@ import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
 import { judgeHealth } from './health.ts';
 import { httpUrl } from './http_url.ts';
+import { checkHost, CLIENT_PORT_SETTINGS } from './listen_fault.ts';
 import { LoadMonitor, loadOfScheduler, type LoadReading } from './load_monitor.ts';
 import type { Log, RootLog } from './log.ts';
 import { memoryLimitBytes } from './memory_limit.ts';
@@ -26,6 +27,7 @@ import { DiskQuarantine } from './quarantine.ts';
 import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
+import type { SupervisorLink } from './supervisor_link.ts';
 import type { TlsFiles, Transport } from './transport.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
@@ -60,6 +62,8 @@ export interface RunningServer {
 /** What a test may replace. */
 export interface ServerParts {
   readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
+  /** What a supervisor above this process has counted. */
+  readonly supervisor?: Pick<SupervisorLink, 'counts'>;
   /** What inference workers run on, instead of the configured device. */
   readonly device?: string;
   /** Changes what is read of the load. */
@@ -81,6 +85,16 @@ export async function startServer(
   }
 }
 
+/** What the log says when the load has led to a rung, from above or below. */
+const RUNG_EVENTS: Readonly<Record<Rung, string>> = {
+  calm: 'load: back to normal, nothing is given up',
+  partials_suspended: 'load: no partials',
+  refusing: 'load: no partials and no new sessions',
+  shedding: 'load: no partials, no new sessions, and quiet sessions are ended',
+};
+
+const UNSUPERVISED = { counts: { restarts: 0, reports: 0 } };
+
 class Gateway {
   readonly #config: Config;
   readonly #log: RootLog;
@@ -100,11 +114,15 @@ class Gateway {
   readonly #slowedWorkers: SlowedWorkers;
   /** What was added to the counters so far. */
   readonly #countedRestarts = { audio: 0, inference: 0 };
+  readonly #supervisor: Pick<SupervisorLink, 'counts'>;
+  readonly #countedBySupervisor = { restarts: 0, reports: 0 };
   readonly #load: LoadMonitor;
   readonly #memoryRoom: MemoryRoom;
   #closed: Promise<void> | undefined;
 
-  constructor(config: Config, log: RootLog, { workerModules = {}, device, disturbLoad }: ServerParts) {
+  constructor(config: Config, log: RootLog, parts: ServerParts) {
+    const { workerModules = {}, device, disturbLoad, supervisor = UNSUPERVISED } = parts;
+    this.#supervisor = supervisor;
     this.#config = config;
     this.#log = log;
     this.#slowedWorkers = new SlowedWorkers(log);
@@ -171,6 +189,7 @@ class Gateway {
 
   async start(): Promise<RunningServer> {
     const { host, port, adminHost } = this.#config;
+    await checkHost({ settings: CLIENT_PORT_SETTINGS, host, port });
     await this.#access.start();
     const warnings = this.#judgeExposure();
     const admin = await this.#admin.start();
@@ -203,9 +222,10 @@ class Gateway {
   }
 
   #judgeExposure(): readonly string[] {
-    const { host, insecure, allowedOrigins, tlsCert } = this.#config;
+    const { host, adminHost, insecure, allowedOrigins, tlsCert } = this.#config;
     const warnings = judgeExposure({
       host,
+      adminHost,
       hasKeys: this.#access.asksForKeys,
       isInsecure: insecure,
       hasTls: tlsCert !== '',
@@ -217,10 +237,10 @@ class Gateway {
 
   async #reload(): Promise<void> {
     const tls = tlsFilesOf(this.#config);
-    for (const [what, read] of [
-      ['keys', () => this.#access.reload()],
-      ['certificate', () => (tls === undefined ? Promise.resolve() : this.#renewTls(tls))],
-    ] as const) {
+    const parts: (readonly [what: string, read: () => Promise<void>])[] = [];
+    if (this.#config.keysFile !== '') parts.push(['keys', () => this.#access.reload()]);
+    if (tls !== undefined) parts.push(['certificate', () => this.#renewTls(tls)]);
+    for (const [what, read] of parts) {
       try {
         await read();
         this.#log.info('read again', { what });
@@ -293,7 +313,8 @@ class Gateway {
       partialIntervalMs: this.#config.partialIntervalMs,
       poisonMemory: this.#poisonMemory,
       onPartialsSuspended: (suspended) => {
-        this.#log.warn('partials suspended for load', { suspended });
+        if (suspended) this.#log.warn('partials are suspended for load');
+        else this.#log.info('partials are back');
         this.#registry.tellPartialsSuspended(suspended);
       },
     });
@@ -304,7 +325,7 @@ class Gateway {
       clock: systemClock,
       read: () => disturb(this.#readLoad()),
       onRung: (rung, why) => {
-        this.#log.warn('load has changed what is given up', { rung, ...why });
+        this.#log.warn(RUNG_EVENTS[rung], why);
         this.#scheduler.holdPartials(isAtLeast(rung, 'partials_suspended'));
       },
       shed: () => {
@@ -367,6 +388,14 @@ class Gateway {
     }
   }
 
+  #reportSupervisor(telemetry: Telemetry): void {
+    const counted = this.#countedBySupervisor;
+    const { restarts, reports } = this.#supervisor.counts;
+    telemetry.count('gateway_restarts_total', {}, restarts - counted.restarts);
+    telemetry.count('crash_reports_total', { role: 'gateway' }, reports - counted.reports);
+    Object.assign(counted, { restarts, reports });
+  }
+
   #collect(telemetry: Telemetry): void {
     telemetry.set('sessions_active', {}, this.#registry.count);
     const freeCount =
@@ -380,6 +409,7 @@ class Gateway {
     telemetry.set('quarantined_contents', {}, this.#poisonMemory.count);
     telemetry.count('log_lines_dropped_total', {}, this.#log.takeDroppedCount());
     this.#reportRestarts(telemetry);
+    this.#reportSupervisor(telemetry);
     reportWorkers(telemetry, this.#workers());
     reportDevices(telemetry, this.#workers());
     reportSlowedWorkers(telemetry, this.#workers());

@@ -27,7 +27,7 @@ export interface HeardRecording {
 
 /**
  * Transcribes a file. Rejects with a `TranscriptionError`: `bad_settings` for one that is no file, `unsupported_audio`,
- * `overloaded`, `session_too_long` if it cannot be heard within RECORDED_MAX_MS.
+ * `overloaded`, `message_too_large` if it cannot be heard within RECORDED_MAX_MS.
  */
 export async function hearRecording(
   recording: Recording,
@@ -55,7 +55,7 @@ export async function hearRecording(
       cancelDeadline = clock.after(RECORDED_MAX_MS, () => {
         registry.abandon(session, 'failed');
         const what = `a file must be heard within ${RECORDED_MAX_MS / 1_000} s; send it in parts, or over a WebSocket`;
-        reject(new LimitError('session_too_long', what));
+        reject(new LimitError('message_too_large', what));
       });
       for (const piece of slicesOf(bytes, RECORDED_PIECE_BYTES)) input.push(() => session.push(piece));
       input.push(() => {

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
 import type { DialectName } from './dialect.ts';
+import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
 import {
@@ -69,11 +70,11 @@ const ORIGINS_RULE = `expected up to ${ALLOWED_ORIGINS_MAX_COUNT} origins such a
 
 type Wording = Pick<Setting<unknown>, 'help' | 'placeholder' | 'isPath'>;
 
+/** A whole number, in digits where it comes as text. */
 function wholeNumber(min: number, max: number): z.ZodType<number> {
   const toNumber = (value: unknown): unknown =>
     typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
-  const error = `expected a whole number from ${min} to ${max}`;
-  return z.preprocess(toNumber, z.int({ error }).min(min, { error }).max(max, { error }));
+  return z.preprocess(toNumber, typedWholeNumber(min, max));
 }
 
 function name(what: string): z.ZodType<string> {
@@ -81,14 +82,9 @@ function name(what: string): z.ZodType<string> {
   return z.string({ error }).regex(/^\S(.*\S)?$/, { error });
 }
 
-function oneOf<const T extends string>(values: readonly [T, ...T[]], why = ''): z.ZodType<T> {
-  const list = values.length === 1 ? values[0] : `one of ${values.join(', ')}`;
-  return z.enum(values, { error: `expected ${list}${why}` });
-}
-
 const isTrue: z.ZodType<boolean> = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),
-  z.boolean({ error: 'expected true or false' }),
+  truth(),
 );
 
 /** A list; as text its items are separated by commas. */

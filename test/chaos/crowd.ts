@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import type { FinalMessage, ServerMessage } from '../../client/protocol.ts';
 import { encodeOpus } from '../../server/opus_encoder.ts';
+import { patiently } from '../support/patience.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 
@@ -79,7 +80,7 @@ export async function writeScripts(
 /** Everybody speaks; resolves when all have their `done`. Packets have absolute times, whatever happened before. */
 export async function speak(serverUrl: string, scripts: readonly Script[]): Promise<readonly Hearing[]> {
   const url = `${serverUrl.replace('http', 'ws')}/v1/stream?encoding=opus`;
-  const people = await Promise.all(scripts.map((script) => Person.connect(url, script)));
+  const people = await Promise.all(scripts.map((script) => patiently(() => Person.connect(url, script))));
   const startedAtMs = performance.now();
   await new Promise<void>((resolve) => {
     const timer = setInterval(() => {

@@ -148,7 +148,7 @@ void describe('what becomes of unusual audio and unusual clients', () => {
 
     const bad = await RawClient.open(server.url);
     bad.send({ type: 'start', version: 1, audio: { encoding: 'mp3' } });
-    assert.deepEqual(await bad.closed, { code: 4400, reason: 'bad_message' });
+    assert.deepEqual(await bad.closed, { code: 4400, reason: 'bad_settings' });
     assert.match(bad.of('error')[0]?.message ?? '', /audio\.encoding/);
 
     const large = await RawClient.open(server.url, 'encoding=opus');
