@@ -149,6 +149,10 @@ export const SESSIONS_PER_AUDIO_WORKER_COUNT = SHARDS_PER_WORKER_COUNT * DECODER
 export const FINAL_QUEUE_MAX_COUNT = 1_024;
 /** A partial is worth its cost when at least this much audio is new since the last. */
 export const PARTIAL_NEW_AUDIO_MIN_MS = 200;
+/** One in so many hypotheses that had a draft is made again without it: a hundredth of the work, done when there is none. */
+export const DRAFT_AUDIT_EVERY_COUNT = 100;
+/** How often it is looked whether no other job runs; longer than the gaps between the jobs of a busy server. */
+export const DRAFT_AUDIT_RETRY_MS = 500;
 /** When a final should have been sent after its endpoint; the order of finals follows from it. */
 export const FINAL_OBJECTIVE_MS = 500;
 /** A final that has not come by then is given up: what was last shown is sent instead, with a notice. */

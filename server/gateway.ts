@@ -1,6 +1,7 @@
 /** Wires the concrete parts into a running server. */
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
+import { DraftAudit } from '../pipeline/draft_audit.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
 import { isAtLeast } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
@@ -85,6 +86,7 @@ class Gateway {
   readonly #poisonMemory: PoisonMemory;
   readonly #inferencePool: WorkerInferencePool;
   readonly #audioPool: WorkerAudioPool;
+  readonly #draftAudit: DraftAudit;
   readonly #scheduler: Scheduler;
   readonly #access: Access;
   readonly #registry: SessionRegistry;
@@ -137,6 +139,7 @@ class Gateway {
     };
     this.#inferencePool = createInferencePool(config, context);
     this.#audioPool = createAudioPool(config, context);
+    this.#draftAudit = this.#createDraftAudit();
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
     this.#registry = new SessionRegistry({
@@ -235,6 +238,7 @@ class Gateway {
     this.#load.close();
     this.#registry.close();
     this.#scheduler.close();
+    this.#draftAudit.close();
     await this.#clients.close();
     await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
     await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
@@ -259,9 +263,13 @@ class Gateway {
     });
   }
 
+  #createDraftAudit(): DraftAudit {
+    return new DraftAudit({ pool: this.#inferencePool, clock: systemClock, telemetry: this.#metrics });
+  }
+
   #createScheduler(): Scheduler {
     return new Scheduler({
-      pool: this.#inferencePool,
+      pool: this.#draftAudit,
       clock: systemClock,
       telemetry: this.#metrics,
       partialIntervalMs: this.#config.partialIntervalMs,
