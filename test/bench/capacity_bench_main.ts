@@ -50,18 +50,18 @@ function rowsOf(): Row[] {
 /** Runs one row and says what came of it, and what each process took of a core. */
 async function measure(server: ChildServer, row: Row): Promise<Record<string, string | number>> {
   const durationMs = Number(values.seconds) * 1_000;
-  const look = async () => ({ atMs: performance.now(), ownMs: processorMs(), ...(await server.use()) });
-  let before = await look();
+  const look = () => ({ atMs: performance.now(), ownMs: processorMs(), ...server.use() });
+  let before = look();
   const report = await runLoad({
     ...row,
     ...{ url: streamUrl(server.url), durationMs, seed: 1, mayRefuse: true, arrivalMs: ARRIVAL_MS },
     ...(row.speakingShare === 1 && { pauseMinMs: SHORT_PAUSE_MS }),
-    onPrepared: async () => {
-      before = await look();
+    onPrepared: () => {
+      before = look();
     },
     onProgress: () => undefined,
   });
-  const after = await look();
+  const after = look();
   const cores = (key: 'gatewayMs' | 'audioMs' | 'inferenceMs' | 'ownMs') =>
     Number(((after[key] - before[key]) / (after.atMs - before.atMs)).toFixed(2));
   return {

@@ -26,21 +26,19 @@ const durationMs = Number(values.seconds) * 1_000;
 /** What all processes took while `run` ran, and the most memory there was beyond the start, a session. */
 async function measure(
   server: ChildServer,
-  run: (onPrepared: () => Promise<void>) => Promise<unknown>,
+  run: (onPrepared: () => void) => Promise<unknown>,
 ): Promise<Record<string, string | number>> {
-  let before = await server.use();
+  let before = server.use();
   let peakBytes = 0;
   let watch: NodeJS.Timeout | undefined;
-  await run(async () => {
-    before = await server.use();
+  await run(() => {
+    before = server.use();
     watch = setInterval(() => {
-      void server.use().then(({ memoryBytes }) => {
-        peakBytes = Math.max(peakBytes, memoryBytes);
-      });
+      peakBytes = Math.max(peakBytes, server.use().memoryBytes);
     }, durationMs / MEMORY_LOOKS);
   });
   clearInterval(watch);
-  const after = await server.use();
+  const after = server.use();
   const share = (of: (use: ServerUse) => number) =>
     `${((100 * (of(after) - of(before))) / durationMs / sessionCount).toFixed(3)} %`;
   return {
@@ -53,8 +51,8 @@ async function measure(
 }
 
 /** Sessions that are open and say nothing. */
-async function idle(url: string, onPrepared: () => Promise<void>): Promise<void> {
-  await onPrepared();
+async function idle(url: string, onPrepared: () => void): Promise<void> {
+  onPrepared();
   const sockets = Array.from({ length: sessionCount }, () => new WebSocket(`${url}?encoding=opus`));
   await Promise.all(
     sockets.map(
@@ -70,7 +68,7 @@ async function idle(url: string, onPrepared: () => Promise<void>): Promise<void>
   for (const socket of sockets) socket.terminate();
 }
 
-function stream(url: string, onPrepared: () => Promise<void>, speakingShare: number): Promise<unknown> {
+function stream(url: string, onPrepared: () => void, speakingShare: number): Promise<unknown> {
   const load = { url, sessionCount, durationMs, speakingShare, seed: 1 };
   return runLoad({ ...load, onPrepared, onProgress: () => undefined });
 }
@@ -81,7 +79,7 @@ try {
   console.log(machineLine('onnxruntime-node', 'uWebSockets.js'));
   console.log(`${sessionCount} sessions, ${values.seconds} s; shares are of one core, for each session`);
   // The first sessions pay for what all share.
-  await stream(url, () => Promise.resolve(), SPEAKING_SHARE);
+  await stream(url, () => undefined, SPEAKING_SHARE);
   const rows = {
     'connected, silent on the wire': await measure(server, (onPrepared) => idle(url, onPrepared)),
     'streaming Opus, a tenth speech': await measure(server, (onPrepared) =>

@@ -1,14 +1,19 @@
 /** Ways to transcribe the same speech, compared in turns, so that a noisy machine disturbs all alike. */
 import { msToSamples } from '../../pipeline/audio.ts';
 import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
+import { nextPartialMs } from '../../pipeline/partial_interval.ts';
 import type { Clip } from './bench_speech.ts';
 import { processorMs, realTimeFactor } from './processor_time.ts';
 
-/** One way: a recogniser, and whether it gets its last hypothesis as the draft of the next. */
+/**
+ * One way: a recogniser, whether it gets its last hypothesis as the draft of the next, and whether partials that cost
+ * much come rarer, as those of the scheduler do.
+ */
 export interface Way {
   readonly name: string;
   readonly recogniser: Recogniser;
   readonly drafts: boolean;
+  readonly isPaced?: boolean;
 }
 
 /** Time between partials. */
@@ -29,12 +34,14 @@ async function runFinal({ recogniser }: Way, pcm: Int16Array): Promise<Hypothesi
 }
 
 /** The clip as a live stream: the growing utterance after each interval, then the whole. */
-async function runLive({ recogniser, drafts }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
+async function runLive({ recogniser, drafts, isPaced }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
   const heard: Hypothesis[] = [];
-  const interval = msToSamples(PARTIAL_INTERVAL_MS);
-  for (let end = interval; end < pcm.length + interval; end += interval) {
-    const draft = drafts ? (heard.at(-1)?.tokens ?? []) : [];
-    heard.push(await recogniser.transcribe(pcm.subarray(0, end), draft));
+  let end = 0;
+  while (end < pcm.length) {
+    const last = heard.at(-1);
+    const costMs = isPaced === true && last !== undefined ? last.encodeMs + last.decodeMs : 0;
+    end += msToSamples(nextPartialMs({ intervalMs: PARTIAL_INTERVAL_MS, costMs }));
+    heard.push(await recogniser.transcribe(pcm.subarray(0, end), drafts ? (last?.tokens ?? []) : []));
   }
   return heard;
 }
@@ -89,13 +96,19 @@ export async function compareWays(
   const results = await runAll(ways, clips, kind);
   const samples = clips.reduce((total, { pcm }) => total + pcm.length, 0);
   const costs = results.map((runs) => runs.reduce((total, { costMs }) => total + costMs, 0));
-  const rows = ways.map(({ name }, of) => {
+  const rows = ways.map((way, of) => {
     const [runs, cost] = [results[of] ?? [], costs[of] ?? NaN];
     const sum = (value: (run: Run) => number) =>
       Math.round(runs.reduce((total, run) => total + value(run), 0));
     const ratio = (to: number) => Number((cost / (costs[to] ?? NaN)).toFixed(3));
     const pairs = runs.flatMap(({ heard }, clip) =>
-      heard.map((one, at) => ({ one, first: results[0]?.[clip]?.heard[at] })),
+      heard
+        .map((one, at) => {
+          const expected = results[0]?.[clip]?.heard ?? [];
+          // Partials of other moments have nothing to be compared with; finals have.
+          return { one, first: way.isPaced === true ? expected.at(-1) : expected[at] };
+        })
+        .filter((_, at) => way.isPaced !== true || at === heard.length - 1),
     );
     const same = pairs.filter(({ one, first }) => first !== undefined && isSame(one, first)).length;
     const row: Record<string, number | string> = {
@@ -106,7 +119,7 @@ export async function compareWays(
       'sherpa = 1': ratio(1),
       same: `${same} of ${pairs.length}`,
     };
-    return [name, row] as const;
+    return [way.name, row] as const;
   });
   console.table(Object.fromEntries(rows));
   if (kind === 'final') listDifferences(ways, clips, results);

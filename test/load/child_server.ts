@@ -1,18 +1,18 @@
 /** Starts a server in a process of its own and tells what its processes use. */
 import assert from 'node:assert/strict';
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../../server/config.ts';
 import { proportionalBytes } from '../../server/memory_room.ts';
-import { fetchWorkers } from '../support/real_server.ts';
+import { fetchWorkers, type WorkerAnswer } from '../support/real_server.ts';
 
 export interface ChildServer {
   readonly url: string;
   readonly adminUrl: string;
-  /** What its processes have used so far. Linux only. */
-  use(): Promise<ServerUse>;
+  /** What its processes, those of the start, have used so far. Linux only. */
+  use(): ServerUse;
   /** Resolves when its processes have gone. */
   close(): Promise<void>;
 }
@@ -39,9 +39,7 @@ function processMs(pid: number): number {
   return (ticks * 1_000) / TICKS_PER_SECOND;
 }
 
-async function useOf(adminUrl: string, gateway: ChildProcess): Promise<ServerUse> {
-  const workers = await fetchWorkers({ adminUrl });
-  const own = gateway.pid ?? 0;
+function useOf(own: number, workers: readonly WorkerAnswer[]): ServerUse {
   const sumOf = (role: 'audio' | 'inference') =>
     workers.filter((worker) => worker.role === role).reduce((sum, { pid }) => sum + processMs(pid), 0);
   const pids = [own, ...workers.map(({ pid }) => pid)];
@@ -66,9 +64,10 @@ export async function startChildServer(
     once(child, 'message'),
     exited.then(() => assert.fail('the server did not start')),
   ])) as [{ readonly url: string; readonly adminUrl: string }];
+  const workers = await fetchWorkers(message);
   return {
     ...message,
-    use: () => useOf(message.adminUrl, child),
+    use: () => useOf(child.pid ?? 0, workers),
     close: async () => {
       if (child.connected) child.disconnect();
       await exited;

@@ -22,7 +22,7 @@ export interface LoadOptions {
   readonly mayRefuse?: boolean;
   readonly seed: number;
   /** Called when all speech has been made, before the first session comes. */
-  readonly onPrepared?: () => Promise<void>;
+  readonly onPrepared?: () => void;
   /** Called with one line at a time about what is going on. */
   readonly onProgress: (line: string) => void;
 }
@@ -42,7 +42,7 @@ const SENTENCE_MIN_MS = 2_000;
  */
 export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const scripts = await prepareScripts(options);
-  await options.onPrepared?.();
+  options.onPrepared?.();
   const sessions: LoadSession[] = [];
   const stopSending = keepSending(sessions, options);
   try {
