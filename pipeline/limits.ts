@@ -249,11 +249,20 @@ export const PREPARATION_MAX_MS = 5 * 60 * 1_000;
 
 /** Time an utterance in progress has to end by itself when the server drains. */
 export const DRAIN_SPEECH_MAX_MS = 5_000;
+/**
+ * Cores that one audio worker serves by default. Of what a session takes that speaks a tenth of the time, the model
+ * takes two thirds or more, and the cores are shared.
+ */
+export const CORES_PER_AUDIO_WORKER_COUNT = 4;
 /** Workers of one role that can be configured, and threads of one run: more than any machine this is meant for has cores. */
 export const WORKERS_MAX_COUNT = 64;
 export const INFERENCE_THREADS_MAX_COUNT = 64;
 /** Audio of a file that may wait to go out before `transcribe` reads on: enough to keep the connection busy. */
 export const FILE_UNSENT_MAX_MS = 1_000;
+/** The utterance that `bench` measures with: as long as what people say in one breath. */
+export const BENCH_SPEECH_MS = 4_000;
+/** Longest that `bench` can be asked to measure one way: more says no more. */
+export const BENCH_MAX_SECONDS = 600;
 /** Largest configuration file; one with every setting is under 2,000 bytes. */
 export const CONFIG_FILE_MAX_BYTES = 65_536;
 

@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { AUDIO_ENCODINGS, type AudioEncoding } from '../pipeline/audio.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
+import { BENCH_MAX_SECONDS } from '../pipeline/limits.ts';
 import { loadConfig, type Config, type Flags } from './config.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import type { RootLog } from './log.ts';
@@ -98,6 +99,7 @@ function createProgram(shell: Shell): Command {
   addServe(program, shell);
   addTranscribe(program, shell);
   addModels(program, shell);
+  addBench(program, shell);
   addCrashes(program, shell);
   addQuarantine(program, shell);
   addKeys(program, shell);
@@ -156,6 +158,34 @@ function addTranscribe(program: Command, shell: Shell): void {
       shell.finish(status);
     });
   });
+}
+
+function addBench(program: Command, shell: Shell): void {
+  const command = program
+    .command('bench')
+    .description('find the best numbers of workers and threads for this machine')
+    .addOption(secondsOption());
+  const keys = ['model', 'device', 'partialIntervalMs', 'modelsDir', 'config'] as const;
+  withSettings(command, keys).action(async (flags: Flags & { readonly seconds: number }) => {
+    const { seconds, ...settings } = flags;
+    const config = load(settings, shell);
+    const { benchMachine } = await import('./bench_command.ts');
+    const { stdout, stderr } = shell;
+    const durationMs = seconds * 1_000;
+    shell.finish(
+      await withInterrupt((signal) => benchMachine(config, { durationMs, signal, stdout, stderr })),
+    );
+    await written(stdout);
+  });
+}
+
+function secondsOption(): Option {
+  const parse = (text: string): number => {
+    const seconds = Number(text);
+    if (Number.isInteger(seconds) && seconds >= 1 && seconds <= BENCH_MAX_SECONDS) return seconds;
+    throw new InvalidArgumentError(`Expected a whole number from 1 to ${BENCH_MAX_SECONDS}.`);
+  };
+  return new Option('--seconds <count>', 'time to measure each way').argParser(parse).default(5);
 }
 
 function speedOption(): Option {
