@@ -62,18 +62,18 @@ async function measure(server: ChildServer, row: Row): Promise<Record<string, st
     onProgress: () => undefined,
   });
   const after = look();
-  const cores = (key: 'gatewayMs' | 'audioMs' | 'inferenceMs' | 'ownMs') =>
-    Number(((after[key] - before[key]) / (after.atMs - before.atMs)).toFixed(2));
+  const cores = (of: (look: typeof after) => number) =>
+    Number(((of(after) - of(before)) / (after.atMs - before.atMs)).toFixed(2));
   return {
     sessions: row.sessionCount,
     refused: report.refusedCount,
     lost: report.lostCount + report.failures.length,
     ...latencies(report),
     suspended: report.notices['partials_suspended'] ?? 0,
-    'gateway cores': cores('gatewayMs'),
-    'audio cores': cores('audioMs'),
-    'inference cores': cores('inferenceMs'),
-    'load cores': cores('ownMs'),
+    'gateway cores': cores(({ gateway }) => gateway.processorMs),
+    'audio cores': cores(({ audio }) => audio.processorMs),
+    'inference cores': cores(({ inference }) => inference.processorMs),
+    'load cores': cores(({ ownMs }) => ownMs),
   };
 }
 

@@ -8,11 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { WebSocket } from 'ws';
 import { streamUrl } from '../../server/transcribe_command.ts';
-import { startChildServer, type ChildServer, type ServerUse } from '../load/child_server.ts';
+import { startChildServer, type ChildServer } from '../load/child_server.ts';
 import { runLoad } from '../load/speaking_load.ts';
 import { machineLine } from './processor_time.ts';
 
 const DIGEST_WORKER = fileURLToPath(new URL('../support/hashing_worker_main.js', import.meta.url));
+const ROLES = ['gateway', 'audio', 'inference'] as const;
 const SPEAKING_SHARE = 0.1;
 /** How often the memory is looked at while the sessions are there. */
 const MEMORY_LOOKS = 8;
@@ -29,24 +30,27 @@ async function measure(
   run: (onPrepared: () => void) => Promise<unknown>,
 ): Promise<Record<string, string | number>> {
   let before = server.use();
-  let peakBytes = 0;
+  const peakBytes = { gateway: 0, audio: 0, inference: 0 };
   let watch: NodeJS.Timeout | undefined;
   await run(() => {
     before = server.use();
     watch = setInterval(() => {
-      peakBytes = Math.max(peakBytes, server.use().memoryBytes);
+      const now = server.use();
+      for (const role of ROLES) peakBytes[role] = Math.max(peakBytes[role], now[role].memoryBytes);
     }, durationMs / MEMORY_LOOKS);
   });
   clearInterval(watch);
   const after = server.use();
-  const share = (of: (use: ServerUse) => number) =>
-    `${((100 * (of(after) - of(before))) / durationMs / sessionCount).toFixed(3)} %`;
+  const costs = ROLES.map((role) => after[role].processorMs - before[role].processorMs);
+  const bytes = ROLES.map((role) => peakBytes[role] - before[role].memoryBytes);
+  const percent = (ms: number) => `${((100 * ms) / durationMs / sessionCount).toFixed(3)} %`;
+  const kilobytes = (count: number) => Math.round(count / 1_024 / sessionCount);
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   return {
-    gateway: share(({ gatewayMs }) => gatewayMs),
-    'audio workers': share(({ audioMs }) => audioMs),
-    'inference workers': share(({ inferenceMs }) => inferenceMs),
-    together: share(({ gatewayMs, audioMs, inferenceMs }) => gatewayMs + audioMs + inferenceMs),
-    'KB a session': Math.round((peakBytes - before.memoryBytes) / 1_024 / sessionCount),
+    ...Object.fromEntries(ROLES.map((role, at) => [role, percent(costs[at] ?? NaN)])),
+    together: percent(sum(costs)),
+    ...Object.fromEntries(ROLES.map((role, at) => [`KB ${role}`, kilobytes(bytes[at] ?? NaN)])),
+    'KB together': kilobytes(sum(bytes)),
   };
 }
 

@@ -19,7 +19,7 @@ export interface Way {
 /** Time between partials. */
 export const PARTIAL_INTERVAL_MS = 500;
 /** Each clip is run this often in each way, and the cheapest counts: what came on top was somebody else's. */
-const ROUNDS = 2;
+const ROUNDS = { final: 3, live: 1 } as const;
 
 /** What one clip cost in one way, and what was heard. */
 interface Run {
@@ -66,7 +66,7 @@ async function runAll(
 ): Promise<Run[][]> {
   const best: (Run | undefined)[][] = ways.map(() => []);
   const run = kind === 'final' ? runFinal : runLive;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < ROUNDS[kind]; round++) {
     for (const [at, { pcm }] of clips.entries()) {
       for (const [of, way] of ways.entries()) {
         const one = await measured(() => run(way, pcm));
@@ -79,9 +79,23 @@ async function runAll(
 }
 
 /** True if the other was the same; where one tells no tokens, its text speaks for them. */
-function isSame(one: Hypothesis, other: Hypothesis): boolean {
+function isSame(one: Hypothesis | undefined, other: Hypothesis | undefined): boolean {
+  if (one === undefined || other === undefined) return false;
   if (one.tokens.length === 0 || other.tokens.length === 0) return one.text === other.text;
   return one.tokens.join() === other.tokens.join();
+}
+
+/** What was heard, each beside what the first way made of the same audio; of a paced stream, the finals. */
+function pairsOf(
+  { isPaced }: Way,
+  runs: readonly Run[],
+  firstRuns: readonly Run[],
+): (readonly [Hypothesis | undefined, Hypothesis | undefined])[] {
+  return runs.flatMap(({ heard }, clip) => {
+    const first = firstRuns[clip]?.heard ?? [];
+    if (isPaced === true) return [[heard.at(-1), first.at(-1)] as const];
+    return heard.map((one, at) => [one, first[at]] as const);
+  });
 }
 
 /**
@@ -101,16 +115,8 @@ export async function compareWays(
     const sum = (value: (run: Run) => number) =>
       Math.round(runs.reduce((total, run) => total + value(run), 0));
     const ratio = (to: number) => Number((cost / (costs[to] ?? NaN)).toFixed(3));
-    const pairs = runs.flatMap(({ heard }, clip) =>
-      heard
-        .map((one, at) => {
-          const expected = results[0]?.[clip]?.heard ?? [];
-          // Partials of other moments have nothing to be compared with; finals have.
-          return { one, first: way.isPaced === true ? expected.at(-1) : expected[at] };
-        })
-        .filter((_, at) => way.isPaced !== true || at === heard.length - 1),
-    );
-    const same = pairs.filter(({ one, first }) => first !== undefined && isSame(one, first)).length;
+    const pairs = pairsOf(way, runs, results[0] ?? []);
+    const same = pairs.filter(([one, first]) => isSame(one, first)).length;
     const row: Record<string, number | string> = {
       'cost ms': Math.round(cost),
       'decoder runs': sum(({ decoderSteps }) => decoderSteps),
@@ -130,8 +136,8 @@ function listDifferences(ways: readonly Way[], clips: readonly Clip[], results: 
   for (const [of, way] of ways.entries()) {
     for (const [at, clip] of clips.entries()) {
       const [one, first] = [results[of]?.[at]?.heard[0], results[0]?.[at]?.heard[0]];
-      if (one === undefined || first === undefined || isSame(one, first)) continue;
-      console.log(`${way.name}, ${clip.name}: "${one.text}" instead of "${first.text}"`);
+      if (isSame(one, first)) continue;
+      console.log(`${way.name}, ${clip.name}: "${one?.text ?? ''}" instead of "${first?.text ?? ''}"`);
     }
   }
 }

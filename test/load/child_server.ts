@@ -17,13 +17,13 @@ export interface ChildServer {
   close(): Promise<void>;
 }
 
-/** Processor time in ms since the start, by role, and the memory of all processes, what they share counted once. */
-export interface ServerUse {
-  readonly gatewayMs: number;
-  readonly audioMs: number;
-  readonly inferenceMs: number;
+/** What the processes of one role use: processor time in ms since the start; memory, what is shared counted once. */
+interface RoleUse {
+  readonly processorMs: number;
   readonly memoryBytes: number;
 }
+
+export type ServerUse = Readonly<Record<'gateway' | 'audio' | 'inference', RoleUse>>;
 
 /** Clock ticks of /proc in a second; Linux tells user space this number on every architecture Node runs on. */
 const TICKS_PER_SECOND = 100;
@@ -39,14 +39,9 @@ function processMs(pid: number): number {
   return (ticks * 1_000) / TICKS_PER_SECOND;
 }
 
-function useOf(own: number, workers: readonly WorkerAnswer[]): ServerUse {
-  const sumOf = (role: 'audio' | 'inference') =>
-    workers.filter((worker) => worker.role === role).reduce((sum, { pid }) => sum + processMs(pid), 0);
-  const pids = [own, ...workers.map(({ pid }) => pid)];
+function useOf(pids: readonly number[]): RoleUse {
   return {
-    gatewayMs: processMs(own),
-    audioMs: sumOf('audio'),
-    inferenceMs: sumOf('inference'),
+    processorMs: pids.reduce((sum, pid) => sum + processMs(pid), 0),
     memoryBytes: pids.reduce((sum, pid) => sum + (proportionalBytes(pid) ?? NaN), 0),
   };
 }
@@ -65,9 +60,15 @@ export async function startChildServer(
     exited.then(() => assert.fail('the server did not start')),
   ])) as [{ readonly url: string; readonly adminUrl: string }];
   const workers = await fetchWorkers(message);
+  const pidsOf = (role: WorkerAnswer['role']) =>
+    workers.filter((worker) => worker.role === role).map(({ pid }) => pid);
   return {
     ...message,
-    use: () => useOf(child.pid ?? 0, workers),
+    use: () => ({
+      gateway: useOf(child.pid === undefined ? [] : [child.pid]),
+      audio: useOf(pidsOf('audio')),
+      inference: useOf(pidsOf('inference')),
+    }),
     close: async () => {
       if (child.connected) child.disconnect();
       await exited;
