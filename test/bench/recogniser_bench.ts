@@ -36,12 +36,13 @@ async function runFinal({ recogniser }: Way, pcm: Int16Array): Promise<Hypothesi
 /** The clip as a live stream: the growing utterance after each interval, then the whole. */
 async function runLive({ recogniser, drafts, isPaced }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
   const heard: Hypothesis[] = [];
-  let end = 0;
+  let [end, costMs] = [0, 0];
   while (end < pcm.length) {
-    const last = heard.at(-1);
-    const costMs = isPaced === true && last !== undefined ? last.encodeMs + last.decodeMs : 0;
     end += msToSamples(nextPartialMs({ intervalMs: PARTIAL_INTERVAL_MS, costMs }));
-    heard.push(await recogniser.transcribe(pcm.subarray(0, end), drafts ? (last?.tokens ?? []) : []));
+    const draft = drafts ? (heard.at(-1)?.tokens ?? []) : [];
+    const startMs = processorMs();
+    heard.push(await recogniser.transcribe(pcm.subarray(0, end), draft));
+    if (isPaced === true) costMs = processorMs() - startMs;
   }
   return heard;
 }
