@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
@@ -110,7 +111,7 @@ for (const transport of transportsHere()) {
       const speech = await Promise.all(texts.map((text) => synthesise(text, { voice: 'rms' })));
       const heard = await Promise.all(
         speech.map(async (pcm) => {
-          const client = await RawClient.open(server.url, 'encoding=opus');
+          const client = await patiently(() => RawClient.open(server.url, 'encoding=opus'));
           client.sendOpus(pcm);
           return joinedText(await client.finish());
         }),
