@@ -94,6 +94,8 @@ export interface Comparison {
   readonly wrong: number;
   readonly words: number;
   readonly misheardWords: number;
+  /** Each wrong text, and what it is for. */
+  readonly examples: readonly string[];
 }
 
 /** Compares what came back with what an undisturbed run hears in one round of each script. */
@@ -101,6 +103,7 @@ export function compareLoops(
   talkers: readonly Talker[],
   expected: readonly (readonly ExpectedUtterance[])[],
 ): Comparison {
+  const examples: string[] = [];
   let [utterances, lost, repeated, wrong, words, misheardWords] = [0, 0, 0, 0, 0, 0];
   for (const [person, talker] of talkers.entries()) {
     const { finals, saidMs, loopMs } = talker;
@@ -124,11 +127,14 @@ export function compareLoops(
         const edits = Math.min(...texts.map((said) => wordEditCount(said, heard)));
         words += texts[0]?.length ?? 0;
         misheardWords += edits;
-        if (edits > MISHEARD_MAX_COUNT) wrong++;
+        if (edits <= MISHEARD_MAX_COUNT) continue;
+        wrong++;
+        const places = own.map((final) => `${final.startAudioMs}–${final.endAudioMs} ms "${final.text}"`);
+        examples.push(`${places.join(', ')} was heard for "${utterance.text}"`);
       }
     }
   }
-  return { utterances, lost, repeated, wrong, words, misheardWords };
+  return { utterances, lost, repeated, wrong, words, misheardWords, examples };
 }
 
 function spokenText({ sentences }: Script, { startAudioMs, endAudioMs }: ExpectedUtterance): string {
