@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { StreamClient } from '../../client/stream_client.ts';
 import { LocalInferencePool } from '../support/local_pools.ts';
 import { fetchWorkers } from '../support/real_server.ts';
-import { writeScripts, type Script } from './crowd.ts';
+import { STEADY_SENTENCES, writeScripts, type Script } from './crowd.ts';
 import { freePort } from './free_port.ts';
 import { compareLoops, Talker } from './talker.ts';
 import { percentile, type Outcome, type Scenario, type Tier } from './scenario.ts';
@@ -36,7 +36,7 @@ export const GATEWAY_DEATHS: readonly Scenario[] = [
 
 async function killAgainAndAgain(tier: Tier): Promise<Outcome> {
   const verdict = new Verdict();
-  const scripts = await writeScripts(PEOPLE, LOOP_MS);
+  const scripts = await writeScripts(PEOPLE, LOOP_MS, { texts: STEADY_SENTENCES });
   const expected = await undisturbed(scripts);
   const [port, adminPort] = [await freePort(), await freePort()];
   const flags = ['--port', String(port), '--admin-port', String(adminPort), '--log-level', 'error'];
@@ -55,7 +55,8 @@ async function killAgainAndAgain(tier: Tier): Promise<Outcome> {
     verdict.measure('listening again p99', percentile(killer.backMs, 0.99), {
       ...{ max: LISTENING_AGAIN_P99_MAX_MS, unit: 'ms' },
     });
-    const { misheardWords, words, ...counts } = compareLoops(talkers, expected);
+    const { misheardWords, words, examples, ...counts } = compareLoops(talkers, expected);
+    for (const example of examples) verdict.expect(false, example);
     verdict.figure(`${misheardWords} of ${words} words heard in another way`);
     for (const { complaint } of talkers) verdict.expect(complaint === undefined, complaint ?? '');
     return verdict.outcome(killer.backMs.length, counts);

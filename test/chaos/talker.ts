@@ -11,12 +11,14 @@ import type { ExpectedUtterance } from './undisturbed.ts';
 /** Nobody talks for longer. */
 const TALK_MAX_MS = 60 * 60_000;
 /**
- * What may be missing at each end of an utterance. After a resume the voice detector knows nothing of what came before,
- * and its frames lie elsewhere: an utterance may begin and end some frames of 32 ms away.
+ * What may be missing at each end of an utterance, a pre-roll: after a resume the detector's frames lie elsewhere, and what
+ * begins softly is found a few of them sooner or later.
  */
-const EDGE_MAX_MS = 160;
-/** Words of an utterance that may be heard in another way for that: the model hears other words where frames lie elsewhere. */
+const EDGE_MAX_MS = 320;
+/** Words that the model may hear in another way for that. */
 const MISHEARD_MAX_COUNT = 2;
+/** Who falls silent for so long in the middle of a word has an utterance ended there ([OUT1]): a machine that is too busy. */
+const INTERRUPTION_MS = 500;
 
 export interface TalkerOptions {
   readonly url: string;
@@ -32,6 +34,7 @@ export class Talker {
   /** What the client should not have had to say. */
   complaint: string | undefined;
   readonly script: Script;
+  readonly #interruptedAtMs: number[] = [];
   #sentCount = 0;
 
   constructor({ url, script, partials }: TalkerOptions) {
@@ -61,13 +64,20 @@ export class Talker {
     return this.script.packets.length * PACKET_MS;
   }
 
+  /** Whether the machine kept this talker from talking in time between these positions. */
+  wasInterrupted(startMs: number, endMs: number): boolean {
+    return this.#interruptedAtMs.some((atMs) => atMs >= startMs && atMs <= endMs);
+  }
+
   /** Talks in real time; resolves with the last final. */
   async talk(): Promise<void> {
     const started = this.client.start();
     const { packets } = this.script;
     const startedAtMs = performance.now();
     while (!this.isOver && this.saidMs < TALK_MAX_MS) {
-      await pause(Math.max(0, startedAtMs + this.saidMs + PACKET_MS - performance.now()));
+      const dueAtMs = startedAtMs + this.saidMs + PACKET_MS;
+      await pause(Math.max(0, dueAtMs - performance.now()));
+      if (performance.now() - dueAtMs > INTERRUPTION_MS) this.#interruptedAtMs.push(this.saidMs);
       const packet = packets[this.#sentCount % packets.length] ?? new Uint8Array(0);
       if (this.client.send(packet.slice()) !== 'accepted') this.complaint = 'audio was not taken';
       this.#sentCount++;
@@ -84,6 +94,8 @@ export interface Comparison {
   readonly wrong: number;
   readonly words: number;
   readonly misheardWords: number;
+  /** Each wrong text, and what it is for. */
+  readonly examples: readonly string[];
 }
 
 /** Compares what came back with what an undisturbed run hears in one round of each script. */
@@ -91,6 +103,7 @@ export function compareLoops(
   talkers: readonly Talker[],
   expected: readonly (readonly ExpectedUtterance[])[],
 ): Comparison {
+  const examples: string[] = [];
   let [utterances, lost, repeated, wrong, words, misheardWords] = [0, 0, 0, 0, 0, 0];
   for (const [person, talker] of talkers.entries()) {
     const { finals, saidMs, loopMs } = talker;
@@ -99,25 +112,36 @@ export function compareLoops(
       (final, i) => final.startAudioMs < (finals[i - 1]?.endAudioMs ?? 0) - PACKET_MS,
     ).length;
     for (let offsetMs = 0; offsetMs < saidMs; offsetMs += loopMs) {
-      for (const { text, startAudioMs, endAudioMs } of expected[person] ?? []) {
-        const span = {
-          startMs: offsetMs + startAudioMs + EDGE_MAX_MS,
-          endMs: offsetMs + endAudioMs - EDGE_MAX_MS,
-        };
+      for (const utterance of expected[person] ?? []) {
+        const startMs = offsetMs + utterance.startAudioMs + EDGE_MAX_MS;
+        const endMs = offsetMs + utterance.endAudioMs - EDGE_MAX_MS;
         // The talk ended in the middle of it.
-        if (span.endMs + 2 * EDGE_MAX_MS > saidMs) continue;
+        if (endMs + 2 * EDGE_MAX_MS > saidMs) continue;
         utterances++;
-        const own = finals.filter((one) => one.startAudioMs < span.endMs && one.endAudioMs > span.startMs);
-        const said = normalisedWords(text);
-        const edits = wordEditCount(said, normalisedWords(joinedText(own)));
-        words += said.length;
+        const own = finals.filter((one) => one.startAudioMs < endMs && one.endAudioMs > startMs);
+        if (!isCovered({ startMs, endMs }, own) || joinedText(own) === '') lost++;
+        if (talker.wasInterrupted(startMs - EDGE_MAX_MS, endMs + EDGE_MAX_MS)) continue;
+        const heard = normalisedWords(joinedText(own));
+        // As the undisturbed run heard it, or as it was said: the model may do better too.
+        const texts = [utterance.text, spokenText(talker.script, utterance)].map(normalisedWords);
+        const edits = Math.min(...texts.map((said) => wordEditCount(said, heard)));
+        words += texts[0]?.length ?? 0;
         misheardWords += edits;
-        if (!isCovered(span, own) || joinedText(own) === '') lost++;
-        else if (edits > MISHEARD_MAX_COUNT) wrong++;
+        if (edits <= MISHEARD_MAX_COUNT) continue;
+        wrong++;
+        const places = own.map((final) => `${final.startAudioMs}–${final.endAudioMs} ms "${final.text}"`);
+        examples.push(`${places.join(', ')} was heard for "${utterance.text}"`);
       }
     }
   }
-  return { utterances, lost, repeated, wrong, words, misheardWords };
+  return { utterances, lost, repeated, wrong, words, misheardWords, examples };
+}
+
+function spokenText({ sentences }: Script, { startAudioMs, endAudioMs }: ExpectedUtterance): string {
+  return sentences
+    .filter((sentence) => sentence.startAudioMs < endAudioMs && sentence.endAudioMs > startAudioMs)
+    .map(({ text }) => text)
+    .join(' ');
 }
 
 /** True if no moment of the span is in no final. The finals are in the order of the audio. */

@@ -113,7 +113,7 @@ async function prepareSpeech(plan: Plan, tier: Tier): Promise<Speech> {
   const durationMs = plan.durationMs[tier] + QUIET_END_MS;
   const key = JSON.stringify([plan.people, durationMs, plan.realModel]);
   if (prepared?.key === key) return prepared.speech;
-  const scripts = await writeScripts(plan.people, durationMs, plan.realModel ? 9 : 0);
+  const scripts = await writeScripts(plan.people, durationMs, { complexity: plan.realModel ? 9 : 0 });
   const speech: Speech = { scripts, expected: await expectedTexts(plan, scripts), control: undefined };
   prepared = { key, speech };
   return speech;
