@@ -70,6 +70,13 @@ class Bucket {
   }
 }
 
+function tooFast(): LimitError {
+  return new LimitError(
+    'too_fast',
+    'audio is more than a minute ahead of real time; send it as it is spoken',
+  );
+}
+
 /**
  * How far the client is ahead: some is normal (a burst after a reconnect, a recorded beginning), more is throttled,
  * much more is refused. What a message of a container holds is known when it was decoded, and counts from then on.
@@ -115,14 +122,17 @@ export class InputMeter {
         ? Math.max(this.#fillBytes(bytes.length, nowMs), this.#fillDecoded(decodedMs, nowMs))
         : this.#audio.add(durationMs, nowMs);
     if (aheadMs > AHEAD_OF_REALTIME_CLOSE_MS) {
-      return new LimitError(
-        'too_fast',
-        'audio is more than a minute ahead of real time; send it as it is spoken',
-      );
+      return tooFast();
     }
     const wasThrottled = this.#isThrottled;
     this.#isThrottled = aheadMs > AHEAD_OF_REALTIME_MAX_MS;
     return this.#isThrottled && !wasThrottled ? 'throttled' : 'accepted';
+  }
+
+  /** Judges what was decoded since: of a container that is known only now, and its client may have fallen silent. */
+  judgeDecoded(decodedMs: number, nowMs: number): LimitError | undefined {
+    if (!isContainerEncoding(this.#format.encoding)) return undefined;
+    return this.#fillDecoded(decodedMs, nowMs) > AHEAD_OF_REALTIME_CLOSE_MS ? tooFast() : undefined;
   }
 
   #fillBytes(count: number, nowMs: number): number {

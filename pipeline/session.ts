@@ -111,13 +111,18 @@ export class Session implements PartialSource {
     return 'accepted';
   }
 
+  get #decodedMs(): number {
+    return samplesToMs(this.#track.decodedSamples) - this.#options.settings.originAudioMs;
+  }
+
   #take(bytes: Uint8Array): void {
     const { telemetry, settings } = this.#options;
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
-    const verdict = settings.isPaced ? 'accepted' : this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
+    const verdict = settings.isPaced
+      ? 'accepted'
+      : this.#meter.judge(bytes, this.#heardAtMs, this.#decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -203,11 +208,12 @@ export class Session implements PartialSource {
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
     const { settings } = this.#options;
-    const { idleMaxMs } = settings;
+    const { idleMaxMs, isPaced } = settings;
     const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
     const expiry = expiryOf({ nowMs, idleMaxMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
+    const failure = expiry ?? (isPaced ? undefined : this.#meter.judgeDecoded(this.#decodedMs, nowMs));
     this.#giveUpOldest(nowMs);
-    if (expiry !== undefined) this.fail(expiry);
+    if (failure !== undefined) this.fail(failure);
     if (this.#state !== 'open') return;
     if (nowMs - this.#openedAtMs >= SESSION_MAX_MS && this.#stopAtMs === undefined) {
       this.drain();
@@ -290,6 +296,7 @@ export class Session implements PartialSource {
 
   #onTrackEvent(event: TrackEvent): void {
     if (this.#state === 'closed') return;
+    const { settings, onEvent } = this.#options;
     switch (event.type) {
       case 'pcm':
         this.#audio.append(event.startSamples, event.pcm);
@@ -307,7 +314,10 @@ export class Session implements PartialSource {
         return;
       case 'flushed': {
         const answer = answerOf(event);
-        if (answer.type === 'flushed') this.#flushCount--;
+        if (answer.type === 'flushed') {
+          this.#flushCount--;
+          if (settings.tellsCuts === true) onEvent({ type: 'cut', id: answer.id });
+        }
         this.#deliveries.add(answer);
         this.#deliver();
       }

@@ -178,6 +178,8 @@ export class NativeDialect implements ConnectionListener {
         this.#send({ type, utteranceId, audioMs });
         return;
       }
+      case 'cut':
+        return;
       case 'flushed':
         this.#send({ type: 'flushed', id: event.id });
         return;

@@ -168,7 +168,7 @@ class OpenaiDialect implements ConnectionListener {
     const hasTurnDetection = this.#settings.turnDetection !== null;
     const session = this.#socket.open(
       {
-        ...{ ...opened, partials: true, words: false, isPaced: false },
+        ...{ ...opened, partials: true, words: false, isPaced: false, tellsCuts: true },
         originAudioMs: Math.round(this.#appendedMs),
         firstUtteranceId: this.#engineCount++ * UTTERANCES_PER_SESSION_COUNT + 1,
         ...{ idleMaxMs: SESSION_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS },
@@ -229,6 +229,9 @@ class OpenaiDialect implements ConnectionListener {
       case 'partial':
       case 'final':
         this.#items.heard({ event, ...from });
+        return;
+      case 'cut':
+        this.#items.cut(event.id);
         return;
       case 'flushed':
         this.#items.flushed(event.id);

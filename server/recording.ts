@@ -1,6 +1,6 @@
 /** A recorded file as one session like any other: given to it as fast as it is taken, and heard to its end. */
 import type { Cancel } from '../pipeline/clock.ts';
-import { LimitError, ProtocolError } from '../pipeline/errors.ts';
+import { LimitError, ProtocolError, OverloadError } from '../pipeline/errors.ts';
 import {
   RECORDED_FINAL_OBJECTIVE_MS,
   RECORDED_MAX_MS,
@@ -51,6 +51,15 @@ export async function hearRecording(
         if (event.type === 'final' && event.text !== '') finals.push(event);
         else if (event.type === 'done') resolve({ durationMs: event.audioMs, finals });
         else if (event.type === 'failed') reject(event.error);
+        else if (event.type === 'goAway') {
+          // What comes after it would not be heard.
+          registry.abandon(session, 'failed');
+          reject(
+            new OverloadError('draining', 'the server is shutting down; send the file again', {
+              retryable: true,
+            }),
+          );
+        }
       });
       cancelDeadline = clock.after(RECORDED_MAX_MS, () => {
         registry.abandon(session, 'failed');

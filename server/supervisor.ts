@@ -93,7 +93,8 @@ export class Supervisor {
 
   /** Has the gateway read keys and certificates again. */
   reload(): void {
-    this.#life?.process.kill('SIGHUP');
+    // One that is only starting reads them anyway, and would be ended by the signal.
+    if (this.#life?.hasAnswered === true) this.#life.process.kill('SIGHUP');
   }
 
   /** A process whose disk does not answer cannot even exit. */
@@ -119,10 +120,10 @@ export class Supervisor {
     return this.#isStopping || code === 0 || isHopeless;
   }
 
-  /** A gateway that a SIGTERM to all of us ended before it listened for it had nothing to drain. */
+  /** A gateway that a signal to all of us ended before it listened for it had nothing to drain. */
   #statusOf({ code, signal }: GatewayExit): number {
     if (code !== null) return code;
-    return this.#isStopping && signal === 'SIGTERM' ? 0 : 1;
+    return this.#isStopping && (signal === 'SIGTERM' || signal === 'SIGINT') ? 0 : 1;
   }
 
   #runOnce(): Promise<{ readonly life: Life; readonly exit: GatewayExit }> {

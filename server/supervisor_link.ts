@@ -38,36 +38,43 @@ export interface SupervisorLink {
 
 /** Answers the supervisor, if there is one. `onStop` hears that it wants an end, or that it has gone. */
 export function openSupervisorLink(onStop: (reason: string) => void): SupervisorLink {
-  const isSupervised = process.send !== undefined;
+  // Others may have started us with a channel of their own (PM2, a test): ours is who asks for signs of life.
+  let isSupervised = false;
   let counts = { restarts: 0, reports: 0 };
   const tell = (message: GatewayMessage): void => {
     if (process.connected) process.send?.(message);
   };
-  const hear = (message: SupervisorMessage): void => {
-    switch (message.type) {
+  const hear = (message: SupervisorMessage | null): void => {
+    switch (message?.type) {
       case 'ping':
+        isSupervised = true;
         counts = { restarts: message.restarts, reports: message.reports };
         tell({ type: 'pong', rssBytes: process.memoryUsage.rss() });
         return;
       case 'stop':
         onStop('the supervisor asks');
+        return;
+      case undefined:
+      // Said by somebody else.
     }
   };
   const mourn = (): void => {
-    onStop('the supervisor has gone');
+    if (isSupervised) onStop('the supervisor has gone');
   };
   const confess = (error: unknown): void => {
     const words = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    tell({ type: 'lastWords', words: words.slice(0, LAST_WORDS_MAX_LENGTH) });
+    if (isSupervised) tell({ type: 'lastWords', words: words.slice(0, LAST_WORDS_MAX_LENGTH) });
   };
   process.on('message', hear).on('disconnect', mourn).on('uncaughtExceptionMonitor', confess);
   return {
-    isSupervised,
+    get isSupervised() {
+      return isSupervised;
+    },
     get counts() {
       return counts;
     },
     ready: (ports) => {
-      tell({ type: 'ready', ...ports });
+      if (isSupervised) tell({ type: 'ready', ...ports });
     },
     close: () => {
       process.off('message', hear).off('disconnect', mourn).off('uncaughtExceptionMonitor', confess);

@@ -13,7 +13,7 @@ export class KeyDialog {
   #key: string | undefined;
 
   constructor() {
-    this.#key = sessionStorage.getItem(STORAGE_KEY) ?? undefined;
+    this.#key = storedKey();
     this.#forget.addEventListener('click', () => {
       this.#keep(undefined);
     });
@@ -47,12 +47,29 @@ export class KeyDialog {
 
   #keep(key: string | undefined): void {
     this.#key = key;
-    if (key === undefined) sessionStorage.removeItem(STORAGE_KEY);
-    else sessionStorage.setItem(STORAGE_KEY, key);
+    storeKey(key);
     this.#show();
   }
 
   #show(): void {
     this.#forget.hidden = this.#key === undefined;
+  }
+}
+
+function storedKey(): string | undefined {
+  try {
+    return sessionStorage.getItem(STORAGE_KEY) ?? undefined;
+  } catch {
+    // Storage is forbidden here: the key lives as long as the page does.
+    return undefined;
+  }
+}
+
+function storeKey(key: string | undefined): void {
+  try {
+    if (key === undefined) sessionStorage.removeItem(STORAGE_KEY);
+    else sessionStorage.setItem(STORAGE_KEY, key);
+  } catch {
+    // As above.
   }
 }

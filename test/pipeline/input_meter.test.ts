@@ -61,6 +61,14 @@ describe('input meter', () => {
     assert.equal(meter.isAhead, false);
   });
 
+  it('[SES68] a container that held more than it may ends the session although nothing comes any more', () => {
+    const meter = new InputMeter({ ...PCM, encoding: 'webm_opus' }, 0);
+    assert.equal(meter.judge(new Uint8Array(4_000), 0, 0), 'accepted');
+    assert.equal(meter.judgeDecoded(AHEAD_OF_REALTIME_CLOSE_MS, 1_000), undefined);
+    assert.equal(meter.judgeDecoded(3 * AHEAD_OF_REALTIME_CLOSE_MS, 2_000)?.code, 'too_fast');
+    assert.equal(new InputMeter(PCM, 0).judgeDecoded(1e9, 1), undefined, 'of bare audio it is known before');
+  });
+
   it('[SES63] a message above the bound of its encoding is refused, one at it is not', () => {
     const opus = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 } as const;
     for (const [format, maxBytes] of [

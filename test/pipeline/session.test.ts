@@ -139,7 +139,7 @@ describe('session: utterances', () => {
     assert.deepEqual(setting.of('partial'), []);
     assert.equal(setting.telemetry.total('suppressed_texts_total', { reason: 'repetition' }), 1);
     setting.track.speak(400);
-    await setting.clock.advance(500);
+    await setting.clock.advance(1_000);
     await setting.succeed('once more');
     assert.deepEqual(
       setting.of('partial').map(({ text, revision }) => [text, revision]),
