@@ -275,6 +275,22 @@ describe('dialect of OpenAI: turns', () => {
     );
   });
 
+  it('[OAI38] changes of the audio settings one upon the other take no more than two places', () => {
+    const setting = open();
+    for (const silence_duration_ms of [300, 400, 600]) {
+      append(setting);
+      setting.say({
+        type: 'session.update',
+        session: { audio: { input: { turn_detection: { type: 'server_vad', silence_duration_ms } } } },
+      });
+      assert.ok(setting.registry.count <= 2);
+    }
+    assert.equal(errorOf(setting.sent.at(-1))['code'], 'bad_settings');
+    setting.track.answerFlushes();
+    assert.equal(setting.registry.count, 1);
+    assert.equal(setting.connection.closes.length, 0, 'the connection lives on');
+  });
+
   it('[OAI29] a turn that was split, and in which nobody went on, ends with its text', async () => {
     const setting = open();
     await setting.utter('one', 'split');

@@ -138,9 +138,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'what the client does not read is dropped in silence',
-    file: 'server/native_dialect.js',
-    search: "if (message.type === 'partial') {",
-    replacement: "if (message.type !== 'done') {",
+    file: 'server/dialect_socket.js',
+    search: "this.#deliver(message) !== 'full'",
+    replacement: "this.#deliver(message) !== 'never'",
   },
   {
     name: 'the time that the gateway stood still is held against its clients',
