@@ -223,10 +223,7 @@ class OpenaiDialect implements ConnectionListener {
     else this.#sendNoItem(event_id, 'item_delete_invalid_item_id');
   }
 
-  #onEvent(
-    event: DialectEvent,
-    from: { readonly hasTurnDetection: boolean },
-  ): void {
+  #onEvent(event: DialectEvent, from: { readonly hasTurnDetection: boolean }): void {
     switch (event.type) {
       case 'speechEnd':
         if (from.hasTurnDetection) this.#committedMs = Math.max(this.#committedMs, event.audioMs);
