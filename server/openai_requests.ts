@@ -120,7 +120,7 @@ async function readForm({ headers, body }: HttpRequest): Promise<Form> {
   const type = headers.get('content-type') ?? '';
   const wrong = new ProtocolError('bad_settings', 'send multipart/form-data with a `file`');
   if (!type.startsWith('multipart/form-data')) throw wrong;
-  const answer = new Response(body, { headers: { 'Content-Type': type } });
+  const answer = new Response(new Uint8Array(body), { headers: { 'Content-Type': type } });
   // eslint-disable-next-line @typescript-eslint/no-deprecated -- for bodies of any size; this one is bounded, and here
   const form = await answer.formData().catch(() => {
     throw wrong;
