@@ -114,8 +114,6 @@ export function sessionTrouble(code: string, reach: Reach): Trouble {
         title: 'This page may not use the server',
         advice: 'Whoever runs it can add the address of this page to allowedOrigins.',
       };
-    case 'session_too_long':
-      return { title: 'The recording reached its longest time', advice: 'Start again to go on below it.' };
     case 'connection_lost':
     case 'overloaded':
     case 'unavailable':
