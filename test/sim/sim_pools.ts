@@ -39,6 +39,7 @@ export class SimPools {
   readonly #options: SimPoolsOptions;
   readonly #copiesMessages: boolean;
   readonly #jobDeathCounts = new Map<string, number>();
+  #hasHungOnAudio = false;
 
   constructor(options: SimPoolsOptions) {
     const { plan, accuse, telemetry } = options;
@@ -130,6 +131,11 @@ export class SimPools {
     return {
       ...{ clock, faults, trace, accuse, ledger: this.ledger, copiesMessages: this.#copiesMessages },
       dice: dice.stream(`${role} process ${this.ledger.processCount}`),
+      mayHangOnAudio: () => {
+        const mayHang = !this.#hasHungOnAudio;
+        this.#hasHungOnAudio = true;
+        return mayHang;
+      },
       noteJobDeath: (utterance) => {
         this.#noteJobDeath(utterance);
       },

@@ -21,6 +21,11 @@ export interface ProcessContext {
   readonly accuse: Accuse;
   /** Whether messages are copied between processes; costly, and what is said must not depend on it. */
   readonly copiesMessages: boolean;
+  /**
+   * True the first time it is asked. A worker that hangs is charged to what it worked on, and to what else it held; who is
+   * charged twice is poison, which is not for everybody to hear.
+   */
+  readonly mayHangOnAudio: () => boolean;
   /** An inference worker ended on this utterance. */
   readonly noteJobDeath: (utterance: string) => void;
 }
