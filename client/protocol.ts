@@ -8,6 +8,17 @@
 export const PROTOCOL_VERSION = 1;
 /** Path of the native protocol. */
 export const STREAM_PATH = '/v1/stream';
+/** Path of a plain GET whose answer is a `ServerStatus`. */
+export const STATUS_PATH = '/v1/status';
+
+/** Whether a new session would be let in. Browsers hide from pages why a WebSocket was refused; this they show. */
+export interface ServerStatus {
+  readonly status: 'ready' | 'busy';
+  /** Of a busy server: when to try again. */
+  readonly retryAfterSeconds?: number;
+  /** Whether sessions need an API key or a token. */
+  readonly needsKey: boolean;
+}
 
 /** One Opus packet per message, or samples cut anywhere: of each message it is known how long it lasts. */
 export type BareEncoding = 'opus' | 'pcm_s16le' | 'pcm_f32le' | 'mulaw' | 'alaw';

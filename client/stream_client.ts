@@ -41,6 +41,11 @@ export interface StreamClientOptions extends Omit<
    */
   readonly token?: TokenSource;
   /**
+   * Where the token goes: into the `handshake` (default), where a server that refuses it does so before there is a
+   * connection, or into `start`, where a browser hears why it was refused.
+   */
+  readonly tokenIn?: 'handshake' | 'start';
+  /**
    * Opens a socket; default the platform's `WebSocket`. Node before 22 has none: `(url, protocols) => new WebSocket(url,
    * protocols)` of `ws`. `protocols` are the subprotocols to offer; the credentials are among them.
    */
@@ -196,12 +201,13 @@ export class StreamClient {
 
   #connectWith(token: string | undefined): void {
     const beginning = this.#outbox.connect();
-    const socket = this.#openSocket(token);
+    const isInStart = this.#options.tokenIn === 'start';
+    const socket = this.#openSocket(isInStart ? undefined : token);
     if (socket === undefined) return;
     const connection = new Connection({
       socket,
       clock: this.#clock,
-      start: this.#startMessage(beginning.fromAudioMs),
+      start: this.#startMessage(beginning.fromAudioMs, isInStart ? token : undefined),
       onMessage: (message) => {
         this.#onMessage(message);
       },
@@ -221,7 +227,7 @@ export class StreamClient {
   #openSocket(token: string | undefined): StreamSocket | undefined {
     const { url, createSocket = openPlatformSocket } = this.#options;
     try {
-      // The only place where a browser lets a page put a credential.
+      // The only place in a handshake where a browser lets a page put a credential.
       return token === undefined ? createSocket(url) : createSocket(url, ['bearer', token]);
     } catch (cause) {
       // Not the network (that fails later): the URL, or a platform without WebSocket.
@@ -232,13 +238,14 @@ export class StreamClient {
     }
   }
 
-  #startMessage(fromAudioMs: number): StartMessage {
+  #startMessage(fromAudioMs: number, token: string | undefined): StartMessage {
     const { audio, model, language, partials, endpointing, words } = this.#options;
     const isResumed = this.#sessionId !== '' || fromAudioMs > 0;
     return {
       type: 'start',
       version: PROTOCOL_VERSION,
       audio,
+      ...(token === undefined ? {} : { token }),
       ...(model === undefined ? {} : { model }),
       ...(language === undefined ? {} : { language }),
       ...(partials === undefined ? {} : { partials }),

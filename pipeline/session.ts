@@ -203,8 +203,8 @@ export class Session implements PartialSource {
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
     const { settings } = this.#options;
-    const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
     const { idleMaxMs } = settings;
+    const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
     const expiry = expiryOf({ nowMs, idleMaxMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
     this.#giveUpOldest(nowMs);
     if (expiry !== undefined) this.fail(expiry);

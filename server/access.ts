@@ -73,10 +73,10 @@ export type Admission =
        */
       readonly guard: (connection: Connection, create: () => ConnectionListener) => ConnectionListener;
     }
-  | AccessRefusal;
+  | NoAdmission;
 
-/** Why a request is refused, for its answer. */
-export interface AccessRefusal {
+/** Why a request may not go on. */
+export interface NoAdmission {
   readonly isAdmitted: false;
   /** HTTP status: 401, 403 or 429. */
   readonly status: number;
@@ -95,7 +95,7 @@ export interface Caller {
 
 /** Whether a request is answered over HTTP. Who is let in counts as a session until `leave` is called. */
 export type Entrance =
-  { readonly isAdmitted: true; readonly caller: Caller; readonly leave: () => void } | AccessRefusal;
+  { readonly isAdmitted: true; readonly caller: Caller; readonly leave: () => void } | NoAdmission;
 
 /** Somebody who was recognised, and what counts against them. */
 interface Grant extends Caller {
@@ -170,23 +170,23 @@ export class Access {
     this.#keyRing.close();
   }
 
-  /** Judges a request that is to be answered over HTTP, and takes a session's place for it. */
-  async enter(request: AccessRequest): Promise<Entrance> {
+  /** Counts a request against the rate of its address: first of all, whatever it asks for. The refusal, if there is one. */
+  judgeRate(request: Pick<RequestHead, 'remoteAddress'>): NoAdmission | undefined {
     try {
-      const { shares, ...caller } = await this.#recognise(this.#screen(request), request);
-      this.#checkShares(shares);
-      return { isAdmitted: true, caller, leave: this.#quota.take(shares) };
+      this.#checkRate(request.remoteAddress);
+      return undefined;
     } catch (error) {
       if (!(error instanceof AccessError)) throw error;
       return this.#refusal(error, request);
     }
   }
 
-  /** Counts a request against the rate of its address: first of all, whatever it asks for. The refusal, if there is one. */
-  judgeRate(request: Pick<RequestHead, 'remoteAddress'>): AccessRefusal | undefined {
+  /** Judges a request that is to be answered over HTTP, and takes a session's place for it. */
+  async enter(request: AccessRequest): Promise<Entrance> {
     try {
-      this.#checkRate(request.remoteAddress);
-      return undefined;
+      const { shares, ...caller } = await this.#recognise(this.#screen(request), request);
+      this.#checkShares(shares);
+      return { isAdmitted: true, caller, leave: this.#quota.take(shares) };
     } catch (error) {
       if (!(error instanceof AccessError)) throw error;
       return this.#refusal(error, request);
@@ -398,7 +398,7 @@ export class Access {
     this.#options.log.info('keys revoked', { keyIds: [...keyIds] });
   }
 
-  #refusal(error: AccessError, request: Pick<RequestHead, 'remoteAddress'>): AccessRefusal {
+  #refusal(error: AccessError, request: Pick<RequestHead, 'remoteAddress'>): NoAdmission {
     const { code: reason, message, retryAfterSeconds } = error;
     this.#options.log.info('connection refused', { reason, remoteAddress: request.remoteAddress });
     return {

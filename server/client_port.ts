@@ -1,10 +1,18 @@
 /** The clients' port: which path speaks which dialect, and what plain HTTP gets. */
-import { STREAM_PATH } from '../client/protocol.ts';
+import { STATUS_PATH, STREAM_PATH, type ServerStatus } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
-import type { Access, AccessRefusal } from './access.ts';
-import { statusOf, type Dialect, type Opening, type RequestRefusal, type TextAnswer } from './dialect.ts';
+import type { Access, NoAdmission } from './access.ts';
+import {
+  statusOf,
+  type Dialect,
+  type Opening,
+  type RequestRefusal,
+  type Responder,
+  type TextAnswer,
+} from './dialect.ts';
 import type { Log } from './log.ts';
+import type { PageFiles } from './page_files.ts';
 import { announcesBody, errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
 import type {
@@ -24,6 +32,8 @@ export interface ClientPortOptions {
   readonly transport: Transport;
   readonly access: Access;
   readonly registry: SessionRegistry;
+  /** What is served at `/`; absent where there is no page. */
+  readonly page?: PageFiles;
   readonly telemetry: Telemetry;
   readonly log: Log;
   /** Those that are spoken here; the first one that knows a path has it. */
@@ -69,7 +79,8 @@ export class ClientPort {
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {
-    const tooMany = this.#options.access.judgeRate(request);
+    const tooMany = this.#refuseRate(request);
+    if (tooMany !== undefined) return { accept: false, ...tooMany };
     const dialect = this.#options.dialects.find(({ path }) => path === '*' || path === request.path);
     if (tooMany !== undefined) return { accept: false, ...this.#refuseAccess(tooMany, dialect) };
     if (dialect === undefined) {
@@ -89,7 +100,7 @@ export class ClientPort {
       return this.#refuse('bad_request', { status: 400, error }, dialect);
     }
     const admission = await this.#options.access.judge(request, opening.access);
-    if (!admission.isAdmitted) return this.#refuseAccess(admission, dialect);
+    if (!admission.isAdmitted) return this.#refuseEntrance(admission, dialect);
     const { registry } = this.#options;
     const refusal =
       registry.refusal() ?? (opening.awaitsStart === true ? registry.crowdRefusal() : undefined);
@@ -107,25 +118,30 @@ export class ClientPort {
     };
   }
 
-  /** A body is read only of what has a use for it. */
+  /** Answers what has sent too many requests, or a body that nobody here wants, before it is read. */
   #answerHead(head: RequestHead): HttpAnswer | undefined {
-    const tooMany = this.#options.access.judgeRate(head);
-    const dialect = this.#responderOf(head)?.dialect;
-    if (tooMany !== undefined) return this.#refuseAccess(tooMany, dialect);
-    return announcesBody(head) && dialect === undefined ? answerHttp(head) : undefined;
+    const tooMany = this.#refuseRate(head);
+    if (tooMany !== undefined) return tooMany;
+    return announcesBody(head) && this.#posted(head) === undefined ? answerPlainly(head) : undefined;
   }
 
-  #responderOf({ method, path }: RequestHead) {
+  /** Who answers what is posted to this path. */
+  #posted({
+    method,
+    path,
+  }: RequestHead): { readonly dialect: Dialect; readonly respond: Responder } | undefined {
     if (method !== 'POST') return undefined;
-    const dialect = this.#options.dialects.find(({ posts }) => posts?.has(path) === true);
-    const respond = dialect?.posts?.get(path);
-    return dialect === undefined || respond === undefined ? undefined : { dialect, respond };
+    for (const dialect of this.#options.dialects) {
+      const respond = dialect.posts?.get(path);
+      if (respond !== undefined) return { dialect, respond };
+    }
+    return undefined;
   }
 
   async #answer(request: HttpRequest): Promise<HttpAnswer> {
-    const responder = this.#responderOf(request);
-    if (responder === undefined) return answerHttp(request);
-    const { dialect, respond } = responder;
+    const posted = this.#posted(request);
+    if (posted === undefined) return this.#get(request);
+    const { dialect, respond } = posted;
     const entrance = await this.#options.access.enter(request);
     if (!entrance.isAdmitted) return this.#refuseAccess(entrance, dialect);
     try {
@@ -142,11 +158,40 @@ export class ClientPort {
     }
   }
 
+  #get(request: HttpRequest): HttpAnswer {
+    if (request.path === STATUS_PATH) return this.#answerStatus(request);
+    return this.#options.page?.answer(request) ?? answerPlainly(request);
+  }
+
+  #answerStatus({ method }: HttpRequest): HttpAnswer {
+    if (method !== 'GET' && method !== 'HEAD') {
+      return errorAnswer(405, new ProtocolError('bad_message', 'only GET and HEAD'), { Allow: 'GET, HEAD' });
+    }
+    const { access, registry } = this.#options;
+    const refusal = registry.refusal();
+    const status: ServerStatus = {
+      ...(refusal === undefined
+        ? { status: 'ready' }
+        : { status: 'busy', retryAfterSeconds: refusal.retryAfterSeconds }),
+      needsKey: access.asksForKeys,
+    };
+    return {
+      status: 200,
+      headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+      body: `${JSON.stringify(status)}\n`,
+    };
+  }
+
   get #paths(): string {
     return this.#options.dialects.map(({ path }) => path).join(', ');
   }
 
-  #refuseAccess({ reason, status, message, headers }: AccessRefusal, dialect?: Dialect): TextAnswer {
+  #refuseRate(head: RequestHead): TextAnswer | undefined {
+    const tooMany = this.#options.access.judgeRate(head);
+    return tooMany === undefined ? undefined : this.#refuseEntrance(tooMany);
+  }
+
+  #refuseEntrance({ reason, status, message, headers }: NoAdmission, dialect?: Dialect): TextAnswer {
     return this.#refuse(reason, { status, error: new AccessError(reason, message), headers }, dialect);
   }
 
@@ -166,7 +211,8 @@ export class ClientPort {
   }
 }
 
-function answerHttp(request: RequestHead): HttpAnswer {
+/** Where there is no page. */
+function answerPlainly(request: RequestHead): HttpAnswer {
   const isIndex = request.path === '/';
   return {
     status: isIndex ? 200 : 404,

@@ -46,6 +46,8 @@ export interface Opening {
   /** Added to the 101 answer. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly listener: (connection: Connection) => ConnectionListener;
+  /** The client has yet to say what it wants: there may be so many of those and no more. */
+  readonly awaitsStart?: boolean;
 }
 
 /** An HTTP answer in text. */

@@ -1,4 +1,6 @@
 /** Wires the concrete parts into a running server. */
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
@@ -9,9 +11,9 @@ import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Access } from './access.ts';
 import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
-import { ClientPort } from './client_port.ts';
+import { ClientPort, type ClientPortOptions } from './client_port.ts';
 import { CrashReports } from './crash_reports.ts';
-import type { Dialect, DialectParts } from './dialect.ts';
+import type { DialectParts } from './dialect.ts';
 import { createDialects } from './dialects.ts';
 import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
@@ -24,6 +26,7 @@ import { memoryLimitBytes } from './memory_limit.ts';
 import { MemoryRoom, proportionalBytes } from './memory_room.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { DiskQuarantine } from './quarantine.ts';
+import { PageFiles } from './page_files.ts';
 import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
@@ -93,6 +96,8 @@ const RUNG_EVENTS: Readonly<Record<Rung, string>> = {
   shedding: 'load: no partials, no new sessions, and quiet sessions are ended',
 };
 
+/** Where the build leaves the page. */
+const PAGE_FOLDER = fileURLToPath(new URL('../page/', import.meta.url));
 const UNSUPERVISED = { counts: { restarts: 0, reports: 0 } };
 
 class Gateway {
@@ -177,10 +182,13 @@ class Gateway {
     });
     this.#load = this.#createLoadMonitor(disturbLoad ?? ((reading) => reading));
     this.#admin = this.#createAdmin();
-    this.#clients = this.#createPort(choice.create(), createDialects(config.dialects, this.#dialectParts()));
+    this.#clients = this.#createPort(choice.create(), {
+      dialects: createDialects(config.dialects, this.#dialectParts()),
+      page: new PageFiles(PAGE_FOLDER),
+    });
     if (config.voskPort !== '') {
       const vosk = { ...voskDialect(this.#dialectParts()), path: '*' };
-      this.#voskClients = this.#createPort(choice.create(), [vosk]);
+      this.#voskClients = this.#createPort(choice.create(), { dialects: [vosk] });
     }
     this.#metrics.setCollector('gateway', (telemetry) => {
       this.#collect(telemetry);
@@ -271,9 +279,9 @@ class Gateway {
     await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
   }
 
-  #createPort(transport: Transport, dialects: readonly Dialect[]): ClientPort {
+  #createPort(transport: Transport, spoken: Pick<ClientPortOptions, 'dialects' | 'page'>): ClientPort {
     return new ClientPort({
-      ...{ transport, dialects, access: this.#access, registry: this.#registry },
+      ...{ transport, ...spoken, access: this.#access, registry: this.#registry },
       ...{ telemetry: this.#metrics, log: this.#log },
     });
   }

@@ -13,7 +13,7 @@ import { describeFaults, objectOf, oneOf, textOf, wholeNumber } from './field_ru
 import { initialSettings, sessionObject } from './openai_session.ts';
 import { hearRecording, type HeardRecording } from './recording.ts';
 import { checkLanguage } from './spoken_language.ts';
-import { renderTranscript } from './transcript_format.ts';
+import { renderTranscript } from '../client/transcript_format.ts';
 import type { HttpAnswer, HttpRequest } from './transport.ts';
 
 const FORM = objectOf({

@@ -147,8 +147,11 @@ async function serveUntil(
   const { url, adminUrl, voskUrl } = server;
   stdout.write(`Earwitness listens on ${url} (metrics and health on ${adminUrl})\n`);
   if (voskUrl !== undefined) stdout.write(`vosk clients find it on ${voskUrl}\n`);
-  const voskPort = voskUrl === undefined ? {} : { voskPort: portOf(voskUrl) };
-  signals.supervisor.ready({ port: portOf(url), adminPort: portOf(adminUrl), ...voskPort });
+  signals.supervisor.ready({
+    port: portOf(url),
+    adminPort: portOf(adminUrl),
+    ...(voskUrl === undefined ? {} : { voskPort: portOf(voskUrl) }),
+  });
   return stop(await signals.first);
 
   async function stop(name: string): Promise<number> {

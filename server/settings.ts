@@ -6,8 +6,8 @@ import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
-import type { DialectName } from './dialect.ts';
 import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
+import type { DialectName } from './dialect.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
 import {

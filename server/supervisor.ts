@@ -243,6 +243,11 @@ export class Supervisor {
   }
 }
 
+function portArgsOf({ port, adminPort, voskPort }: GatewayPorts): readonly string[] {
+  const vosk = voskPort === undefined ? [] : ['--vosk-port', String(voskPort)];
+  return ['--port', String(port), '--admin-port', String(adminPort), ...vosk];
+}
+
 function send({ process: gateway }: Life, message: SupervisorMessage): void {
   if (gateway.connected) gateway.send(message);
 }

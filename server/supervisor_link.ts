@@ -12,7 +12,7 @@ export type SupervisorMessage =
     }
   | { readonly type: 'stop' };
 
-/** Where a gateway listens. */
+/** Where a gateway listens; one that takes its place is to be found there too. */
 export interface GatewayPorts {
   readonly port: number;
   readonly adminPort: number;

@@ -15,7 +15,7 @@ import { FirstConnection } from './first_connection.ts';
 import { LiveLine, type TerminalStream } from './live_line.ts';
 import type { RootLog } from './log.ts';
 import { ensureModels } from './models_command.ts';
-import { oneLine, renderTranscript, type TranscriptFormat } from './transcript_format.ts';
+import { oneLine, renderTranscript, type TranscriptFormat } from '../client/transcript_format.ts';
 
 /** What `transcribe` is asked to do. */
 export interface TranscribeOptions {

@@ -1,5 +1,6 @@
 /** damaged Opus and damaged containers, a damaged stream among good ones, silence beside speech, a codec that traps. */
 import { execFile } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { AudioDecoder } from '../../pipeline/contracts.ts';
 import { loadDecoderFactory } from '../../pipeline/decoders.ts';
@@ -201,7 +202,7 @@ async function speakBesideSilence(
       const packet = packets[round];
       if (packet !== undefined) speaking[i]?.sendBytes(packet);
     }
-    if (round % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 4));
+    if (round % 10 === 0) await pause(4);
     if (isKilled && round === Math.floor(quiet.length / 2)) await killAudioWorker(server);
   }
   const finals = await Promise.all(speaking.map((client) => client.finish()));

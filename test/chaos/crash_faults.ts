@@ -16,10 +16,10 @@ import { pcmMessages } from '../support/marked_speech.ts';
 import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample } from '../support/real_server.ts';
-import { timeUntil } from './hostile_attack.ts';
 import { markedSpeech } from './poisoned_crowd.ts';
 import type { Outcome, Scenario } from './scenario.ts';
 import { Verdict } from './verdict.ts';
+import { timeUntil } from './waiting.ts';
 
 const NODE_REPORT_MIN_BYTES = 5_000;
 /** Deaths in a row after which slots are parked: who waits for one waits at most so long. */

@@ -21,7 +21,7 @@ export const SENTENCES = [
   'they planted tomatoes in the garden',
 ] as const;
 
-const PACKET_MS = 20;
+export const PACKET_MS = 20;
 const FINISH_MAX_MS = 40_000;
 
 /** A sentence and its place in the person's audio, silence at its ends included. */
@@ -107,7 +107,9 @@ class Person {
   private constructor(socket: WebSocket, script: Script) {
     this.#script = script;
     this.#socket = socket;
-    this.#closed = once(socket, 'close');
+    this.#closed = new Promise((resolve) => socket.once('close', resolve));
+    // A refusal is told to whoever waits for the open socket; a cut connection shows as its close.
+    socket.on('error', () => undefined);
     socket.on('message', (bytes: Buffer) => {
       this.#hear(JSON.parse(bytes.toString('utf8')) as ServerMessage);
     });

@@ -22,6 +22,8 @@ const [FIRST_POISON, FIRST_GOOD] = [25_000, 26_000];
 /** Poison that comes at once: each ends two workers, and of those a slot gets five in ten seconds. */
 const WAVE_COUNT = 5;
 const REFUSAL_MAX_MS = 5;
+/** One turn of a busy machine is longer than that; a worker's death, which is what a refusal saves, takes longer still. */
+const REFUSAL_FAILS_AT_RATIO = 20;
 
 export const POISONED_CROWD: Scenario = {
   id: 'R-06',
@@ -76,7 +78,9 @@ export async function mixPoison(counts: {
     verdict.expect(known === marks.length, `${known} of ${marks.length} quarantined`);
     const tookMs = await uploadAgain(server, marks, verdict);
     verdict.expect((await deathCount(server)) === deaths, 'a third upload ended a worker');
-    verdict.measure('refused within', tookMs, { max: REFUSAL_MAX_MS, unit: 'ms' });
+    verdict.measure('refused within', tookMs, {
+      ...{ max: REFUSAL_MAX_MS, unit: 'ms', failsAtRatio: REFUSAL_FAILS_AT_RATIO },
+    });
     await server.close();
     server = await start();
     await expectGivenUp(server, FIRST_POISON, verdict);

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url));
@@ -51,6 +52,10 @@ export class ServeProcess {
     return new ServeProcess(spawn(process.execPath, args, { stdio, detached: isGroup }), stateDir);
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** What it has printed. */
   get text(): string {
     return this.#text;
@@ -64,7 +69,7 @@ export class ServeProcess {
       if (url !== undefined && adminUrl !== undefined) return { url, adminUrl };
       if (this.#hasExited || performance.now() > deadlineMs)
         throw new Error(`serve did not start: ${this.#text}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
   }
 

@@ -55,6 +55,14 @@ describe('scheduler: order', () => {
     assert.deepEqual(setting.started, [1, 2, 3, 4]);
   });
 
+  it('[SCH27] a scheduler that is closed while it waits for a partial to be due leaves no timer behind', () => {
+    const setting = new SchedulerSetting();
+    setting.scheduler.addSource(new FakeSource(1));
+    assert.equal(setting.clock.timerCount, 1);
+    setting.scheduler.close();
+    assert.equal(setting.clock.timerCount, 0);
+  });
+
   it('[SCH5] a partial has the newest audio there is when it starts, not what there was when it was due', async () => {
     const setting = new SchedulerSetting();
     setting.final('running', 1);

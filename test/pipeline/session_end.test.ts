@@ -122,6 +122,36 @@ describe('session: the clock', () => {
     assert.equal(setting.failure, 'unavailable');
     assert.equal(setting.clock.timerCount, 0);
   });
+
+  it('[SES35] time in which the server stood still is neither silence nor idleness, nor held against a stop', async () => {
+    const setting = new SessionSetting({}, 0);
+    setting.session.push(MESSAGE);
+    const stall = (): void => {
+      setting.clock.stall(SESSION_STOP_MAX_MS);
+      setting.session.forgive(SESSION_STOP_MAX_MS);
+      setting.session.tick();
+    };
+    stall();
+    assert.deepEqual(
+      setting.track.inputs.map(({ type }) => type),
+      ['audio'],
+    );
+    setting.track.utter();
+    setting.session.stop();
+    stall();
+    stall();
+    assert.equal(setting.failure, undefined);
+    await settle();
+  });
+
+  it('[SES35] audio that waited while the server stood still is not ahead of anything', () => {
+    const setting = new SessionSetting();
+    const stalledMs = AHEAD_OF_REALTIME_MAX_MS + 10_000;
+    setting.clock.stall(stalledMs);
+    setting.session.forgive(stalledMs);
+    for (let ms = 0; ms < stalledMs; ms += 20) setting.session.push(MESSAGE);
+    assert.deepEqual(setting.events, []);
+  });
 });
 
 describe('session: drain and end', () => {
@@ -193,6 +223,14 @@ describe('session: drain and end', () => {
     assert.equal(setting.telemetry.total('jobs_total', { kind: 'final', outcome: 'aborted' }), 1);
     assert.equal(setting.clock.timerCount, 0);
     assert(setting.track.isClosed);
+  });
+
+  it('[SES43] a final that comes for a closed session is counted as stale', async () => {
+    const setting = new SessionSetting();
+    setting.track.utter();
+    setting.session.close();
+    await setting.succeed('too late');
+    assert.equal(setting.telemetry.total('stale_results_total', {}), 1);
   });
 
   it('[SES44] whoever hears an event may close the session in it; nothing is asked for on its behalf', async () => {

@@ -6,6 +6,7 @@ import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
 import { createDialects } from '../../server/dialects.ts';
+import { PageFiles } from '../../server/page_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type {
   HttpAnswer,
@@ -72,14 +73,14 @@ async function openPort(test: TestContext, settings: PortSettings = {}) {
   const onPartialsSuspended = (): void => undefined;
   const pool = new ScriptedPool(1);
   const scheduler = new Scheduler({ pool, clock, telemetry, partialIntervalMs: 500, onPartialsSuspended });
-  const parts = { audioPool: new ScriptedTrack(), scheduler, clock, telemetry };
-  const registry = new SessionRegistry({ ...parts, maxSessions: 1, isReady: () => isReady });
+  const pools = { audioPool: new ScriptedTrack(), scheduler, clock, telemetry };
+  const registry = new SessionRegistry({ ...pools, maxSessions: 1, isReady: () => isReady });
   const transport = new AskedTransport();
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model, voskSampleRateHz: 8_000 };
-  const dialects = createDialects(config.dialects, {
-    ...{ registry, clock, telemetry, tokens: access, defaults, now: () => new Date() },
-  });
-  const options: ClientPortOptions = { transport, access, registry, telemetry, log, dialects };
+  const parts = { registry, clock, telemetry, tokens: access, defaults, now: () => new Date() };
+  const dialects = createDialects(config.dialects, parts);
+  const page = new PageFiles('/nowhere');
+  const options: ClientPortOptions = { transport, access, registry, page, telemetry, log, dialects };
   await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
   assert(transport.events !== undefined);
   return { events: transport.events, registry, telemetry };
@@ -161,5 +162,42 @@ describe('what is refused before the upgrade', () => {
     leaves[0]?.();
     leaves[0]?.();
     assert.equal(await statusFor(''), 101);
+  });
+});
+
+describe('what is said of the server without a session', () => {
+  const statusOf = async (test: TestContext, settings: PortSettings, method = 'GET') => {
+    const { events } = await openPort(test, settings);
+    return events.http({
+      ...{ method, path: '/v1/status', query: new URLSearchParams(), headers: new Map() },
+      ...{ remoteAddress: '192.0.2.1', body: new Uint8Array() },
+    });
+  };
+
+  it('[PAGE21] is whether a new session would be let in, and whether it needs a key', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    await addKey(keysFile, { name: 'one' });
+    const ready = await statusOf(test, { isReady: true });
+    assert.deepEqual(JSON.parse(String(ready.body)), { status: 'ready', needsKey: false });
+    assert.equal(ready.headers['Cache-Control'], 'no-store');
+    const busy = JSON.parse(String((await statusOf(test, { keysFile })).body)) as Record<string, unknown>;
+    assert.deepEqual([busy['status'], busy['needsKey']], ['busy', true]);
+    assert.ok(Number(busy['retryAfterSeconds']) > 0);
+    assert.equal((await statusOf(test, {}, 'POST')).status, 405);
+  });
+
+  it('[PAGE10] without the page, / says what listens here', async (test) => {
+    const { events } = await openPort(test);
+    const head = {
+      method: 'GET',
+      query: new URLSearchParams(),
+      headers: new Map(),
+      remoteAddress: '192.0.2.1',
+    };
+    const answer = (path: string) => events.http({ ...head, path, body: new Uint8Array() });
+    const index = await answer('/');
+    assert.equal(index.status, 200);
+    assert.match(String(index.body), /Open a WebSocket at/);
+    assert.equal((await answer('/assets/x.js')).status, 404);
   });
 });

@@ -169,6 +169,17 @@ void describe('quarantine on disk', () => {
     assert.ok(setting.log.lines.some(({ event }) => event === 'the quarantine cannot be kept on disk'));
   });
 
+  it('[QUA47] what is condemned after the end is not written any more', async () => {
+    const files = new FaultyFileSystem();
+    const setting = new Setting('/ended', 'full', files);
+    await setting.quarantine.open();
+    await setting.quarantine.close();
+    setting.memory.condemn(noise(1), 2);
+    await setting.quarantine.close();
+    assert.deepEqual([...files.contents.keys()], []);
+    assert.equal(setting.clock.timerCount, 0);
+  });
+
   it('[QUA45] a WAV file that was written is read back as it was', () => {
     for (const pcm of [new Int16Array(0), Int16Array.of(0, 1, -1, 32_767, -32_768)]) {
       assert.deepEqual(readWav(renderWav(pcm)), pcm);

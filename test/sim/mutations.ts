@@ -148,4 +148,52 @@ export const MUTATIONS: readonly Mutation[] = [
     search: 'lateMs > LATE_MESSAGE_GRACE_MS',
     replacement: 'false',
   },
+  {
+    name: 'a resumed session counts its utterances from one again',
+    file: 'client/stream_client.js',
+    search: 'nextUtteranceId: this.#gate.nextUtteranceId,',
+    replacement: 'nextUtteranceId: 1,',
+  },
+  {
+    name: 'a new connection goes on with the next audio instead of what was not acknowledged',
+    file: 'client/outbox.js',
+    search: 'this.#isConnected = true; this.#nextNumber = this.#ring.firstNumber;',
+    replacement: 'this.#isConnected = true;',
+  },
+  {
+    name: 'a resume names a place that is not the beginning of its audio',
+    file: 'client/outbox.js',
+    search: 'fromAudioMs: this.#ring.startAudioMs,',
+    replacement: 'fromAudioMs: Math.max(0, this.#ring.startAudioMs - 20),',
+  },
+  {
+    name: 'the client forgets a message more than was acknowledged',
+    file: 'client/audio_ring.js',
+    search: 'startAudioMs + durationMs <= audioMs',
+    replacement: 'startAudioMs - durationMs <= audioMs',
+  },
+  {
+    name: 'what was half written when the disk was full stays',
+    file: 'server/private_folder.js',
+    search: 'await this.#removeQuietly(`${name}${TEMPORARY_SUFFIX}`); throw error;',
+    replacement: 'throw error;',
+  },
+  {
+    name: 'a file that was cut off by a full disk counts as written',
+    file: 'server/private_folder.js',
+    search: 'if (bytes !== content.length)',
+    replacement: 'if (false)',
+  },
+  {
+    name: 'a crash report that could not be written is not counted',
+    file: 'server/crash_reports.js',
+    search: "telemetry.count('crash_record_write_failures_total', {});",
+    replacement: '',
+  },
+  {
+    name: 'partials that were held back for load never come back',
+    file: 'pipeline/load_ladder.js',
+    search: 'if (pressure >= bound) next = index;',
+    replacement: 'if (pressure >= bound || index <= current) next = index;',
+  },
 ];
