@@ -82,7 +82,6 @@ export class ClientPort {
     const tooMany = this.#refuseRate(request);
     if (tooMany !== undefined) return { accept: false, ...tooMany };
     const dialect = this.#options.dialects.find(({ path }) => path === '*' || path === request.path);
-    if (tooMany !== undefined) return { accept: false, ...this.#refuseAccess(tooMany, dialect) };
     if (dialect === undefined) {
       const error = new ProtocolError('not_found', `there is no ${request.path} here; try ${this.#paths}`);
       return { accept: false, ...this.#refuse('not_found', { status: 404, error }) };
@@ -143,7 +142,7 @@ export class ClientPort {
     if (posted === undefined) return this.#get(request);
     const { dialect, respond } = posted;
     const entrance = await this.#options.access.enter(request);
-    if (!entrance.isAdmitted) return this.#refuseAccess(entrance, dialect);
+    if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
     try {
       const refusal = this.#options.registry.refusal();
       if (refusal !== undefined) return this.#refuseSession(refusal, dialect);

@@ -41,8 +41,6 @@ export interface Opening {
   readonly access: AccessDialect;
   /** The subprotocol to choose where no credentials came with one. */
   readonly protocol?: string | undefined;
-  /** It waits for the client to ask for a session; of such only so many may be open. */
-  readonly awaitsStart?: boolean;
   /** Added to the 101 answer. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly listener: (connection: Connection) => ConnectionListener;

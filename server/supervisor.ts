@@ -251,9 +251,3 @@ function portArgsOf({ port, adminPort, voskPort }: GatewayPorts): readonly strin
 function send({ process: gateway }: Life, message: SupervisorMessage): void {
   if (gateway.connected) gateway.send(message);
 }
-
-/** What has a gateway listen where the one before it did. */
-function portArgsOf({ port, adminPort, voskPort }: GatewayPorts): readonly string[] {
-  const vosk = voskPort === undefined ? [] : ['--vosk-port', String(voskPort)];
-  return ['--port', String(port), '--admin-port', String(adminPort), ...vosk];
-}
