@@ -208,6 +208,10 @@ export const SESSIONS_PER_AUDIO_WORKER_COUNT = SHARDS_PER_WORKER_COUNT * DECODER
 export const FINAL_QUEUE_MAX_COUNT = 1_024;
 /** A partial is worth its cost when at least this much audio is new since the last. */
 export const PARTIAL_NEW_AUDIO_MIN_MS = 200;
+/** One in so many hypotheses that had a draft is made again without it: a hundredth of the work, done when there is none. */
+export const DRAFT_AUDIT_EVERY_COUNT = 100;
+/** How often it is looked whether no other job runs; longer than the gaps between the jobs of a busy server. */
+export const DRAFT_AUDIT_RETRY_MS = 500;
 /** When a final should have been sent after its endpoint; the order of finals follows from it. */
 export const FINAL_OBJECTIVE_MS = 500;
 /** A final that has not come by then is given up: what was last shown is sent instead, with a notice. */
@@ -218,6 +222,12 @@ export const PARTIAL_INTERVAL_MAX_MS = 4_000;
 export const PARTIAL_RESUME_RATIO = 0.75;
 /** Share of the slots' time that partials may take. Finals go first in any case, and most are computed as partials. */
 export const PARTIAL_SLOT_SHARE = 0.9;
+/**
+ * Share of a slot that the partials of one utterance may take while one of them still comes in this time. Measured: one
+ * of 5 s takes 50 ms, and stays at the shortest interval; one of 12 s takes 130 ms.
+ */
+export const PARTIAL_SOURCE_SHARE = 0.1;
+export const PARTIAL_COST_INTERVAL_MAX_MS = 800;
 /** Weight of the latest partial in the running mean of what partials cost: one that was slow by chance is soon forgotten. */
 export const PARTIAL_COST_WEIGHT_RATIO = 0.25;
 /** Age of a waiting final at which new sessions are refused at once; where partials are suspended, FINAL_OBJECTIVE_MS. */
@@ -313,11 +323,20 @@ export const PREPARATION_MAX_MS = 5 * 60 * 1_000;
 
 /** Time an utterance in progress has to end by itself when the server drains. */
 export const DRAIN_SPEECH_MAX_MS = 5_000;
+/**
+ * Cores that one audio worker serves by default. Of what a session takes that speaks a tenth of the time, the model
+ * takes two thirds or more, and the cores are shared.
+ */
+export const CORES_PER_AUDIO_WORKER_COUNT = 4;
 /** Workers of one role that can be configured, and threads of one run: more than any machine this is meant for has cores. */
 export const WORKERS_MAX_COUNT = 64;
 export const INFERENCE_THREADS_MAX_COUNT = 64;
 /** Audio of a file that may wait to go out before `transcribe` reads on: enough to keep the connection busy. */
 export const FILE_UNSENT_MAX_MS = 1_000;
+/** The utterance that `bench` measures with: as long as what people say in one breath. */
+export const BENCH_SPEECH_MS = 4_000;
+/** Longest that `bench` can be asked to measure one way: more says no more. */
+export const BENCH_MAX_SECONDS = 600;
 /** Largest configuration file; one with every setting is under 2,000 bytes. */
 export const CONFIG_FILE_MAX_BYTES = 65_536;
 
@@ -411,6 +430,8 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     QUIET_MIN_MS,
     'load is known before a session counts as quiet',
   ],
+  [PARTIAL_SOURCE_SHARE, PARTIAL_SLOT_SHARE, 'one utterance does not take the share of all'],
+  [PARTIAL_COST_INTERVAL_MAX_MS, PARTIAL_INTERVAL_MAX_MS, 'what is long is not taken for load'],
   [JOB_DEATH_MAX_COUNT, DEVICE_DEATH_MAX_COUNT, 'one poisonous utterance does not cost a device'],
   [DEVICE_DEATH_MAX_COUNT, RESTART_INTENSITY_COUNT + 1, 'a slot falls back before it is parked'],
   [DRAIN_SPEECH_MAX_MS + FINAL_OBJECTIVE_MS, DRAIN_MAX_MS, 'a drain leaves time for the finals'],

@@ -16,7 +16,7 @@ import {
   PARTIAL_INTERVAL_MAX_MS,
   PARTIAL_RESUME_RATIO,
 } from './limits.ts';
-import { partialIntervalMs } from './partial_interval.ts';
+import { nextPartialMs, partialIntervalMs } from './partial_interval.ts';
 import { PoisonMemory } from './poison_memory.ts';
 import { Strikes } from './strikes.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -410,6 +410,7 @@ export class Scheduler {
     if (hypothesis !== undefined) {
       strikes.end('survived');
       this.#noteCost(queued, slotMs);
+      queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: slotMs });
       telemetry.observe('inference_seconds', { kind }, slotMs / 1000);
       if (kind === 'early') telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
       // The first words are waited for most: where there are none yet, the next look comes sooner.

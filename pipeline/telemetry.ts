@@ -144,6 +144,11 @@ export const METRICS = {
     labels: {},
     buckets: [0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.6, 1],
   },
+  draft_audits_total: {
+    kind: 'counter',
+    help: 'Hypotheses that were made again without their draft, by what came of it; different must stay 0.',
+    labels: { outcome: ['same', 'different', 'failed'] },
+  },
   early_finals_total: {
     kind: 'counter',
     help: 'Finals computed in a pause, before the end was decided, by whether the end came or somebody spoke on.',

@@ -1,9 +1,10 @@
 /** The command line: which command, with which settings, and how failures are told. */
 import type { Writable } from 'node:stream';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { systemClock } from '../pipeline/clock.ts';
 import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
 import { loadConfig, TOKEN_VARIABLE, type Config, type Flags, type LoadedConfig } from './config.ts';
+import { choiceOption, secondsOption, speedOption } from './cli_options.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
 import type { RootLog } from './log.ts';
@@ -99,6 +100,7 @@ function createProgram(shell: Shell): Command {
   addServe(program, shell);
   addTranscribe(program, shell);
   addModels(program, shell);
+  addBench(program, shell);
   addCrashes(program, shell);
   addQuarantine(program, shell);
   addKeys(program, shell);
@@ -167,19 +169,23 @@ function addTranscribe(program: Command, shell: Shell): void {
   });
 }
 
-function speedOption(): Option {
-  const parse = (text: string): number => {
-    const speed = Number(text);
-    if (speed > 0 && Number.isFinite(speed)) return speed;
-    throw new InvalidArgumentError('Expected a number above 0.');
-  };
-  return new Option('--speed <number>', 'how fast the audio is sent; 1 is real time')
-    .argParser(parse)
-    .default(1);
-}
-
-function choiceOption(flags: string, help: string, values: readonly [string, ...string[]]): Option {
-  return new Option(flags, help).choices(values).default(values[0]);
+function addBench(program: Command, shell: Shell): void {
+  const command = program
+    .command('bench')
+    .description('find the best numbers of workers and threads for this machine')
+    .addOption(secondsOption());
+  const keys = ['model', 'device', 'partialIntervalMs', 'modelsDir', 'config'] as const;
+  withSettings(command, keys).action(async (flags: Flags & { readonly seconds: number }) => {
+    const { seconds, ...settings } = flags;
+    const config = load(settings, shell);
+    const { benchMachine } = await import('./bench_command.ts');
+    const { stdout, stderr } = shell;
+    const durationMs = seconds * 1_000;
+    shell.finish(
+      await withInterrupt((signal) => benchMachine(config, { durationMs, signal, stdout, stderr })),
+    );
+    await written(stdout);
+  });
 }
 
 /** What the commands about keys need of the configuration. */

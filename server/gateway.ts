@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
+import { DraftAudit } from '../pipeline/draft_audit.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
 import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
@@ -109,6 +110,7 @@ class Gateway {
   readonly #poisonMemory: PoisonMemory;
   readonly #inferencePool: WorkerInferencePool;
   readonly #audioPool: WorkerAudioPool;
+  readonly #draftAudit: DraftAudit;
   readonly #scheduler: Scheduler;
   readonly #access: Access;
   readonly #registry: SessionRegistry;
@@ -166,6 +168,7 @@ class Gateway {
     };
     this.#inferencePool = createInferencePool(config, context);
     this.#audioPool = createAudioPool(config, context);
+    this.#draftAudit = this.#createDraftAudit();
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
     this.#registry = new SessionRegistry({
@@ -274,6 +277,7 @@ class Gateway {
     this.#load.close();
     this.#registry.close();
     this.#scheduler.close();
+    this.#draftAudit.close();
     await Promise.all([this.#clients.close(), this.#voskClients?.close()]);
     await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
     await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
@@ -313,9 +317,13 @@ class Gateway {
     });
   }
 
+  #createDraftAudit(): DraftAudit {
+    return new DraftAudit({ pool: this.#inferencePool, clock: systemClock, telemetry: this.#metrics });
+  }
+
   #createScheduler(): Scheduler {
     return new Scheduler({
-      pool: this.#inferencePool,
+      pool: this.#draftAudit,
       clock: systemClock,
       telemetry: this.#metrics,
       partialIntervalMs: this.#config.partialIntervalMs,

@@ -13,6 +13,7 @@ import { isOriginRule } from './origin.ts';
 import {
   ACCESS_COUNT_MAX,
   ALLOWED_ORIGINS_MAX_COUNT,
+  CORES_PER_AUDIO_WORKER_COUNT,
   CRASH_REPORTS_MAX_COUNT,
   INFERENCE_THREADS_MAX_COUNT,
   PARTIAL_INTERVAL_MAX_MS,
@@ -190,7 +191,14 @@ export const SETTINGS = {
     help: 'what the model runs on',
     placeholder: 'name',
   }),
-  audioWorkers: fixed(workers, 1, { help: 'processes that decode audio and find speech in it', ...count }),
+  audioWorkers: {
+    schema: workers,
+    fallback: ({ processorCount }) =>
+      Math.min(Math.ceil(processorCount / CORES_PER_AUDIO_WORKER_COUNT), WORKERS_MAX_COUNT),
+    fallbackText: `one for every ${CORES_PER_AUDIO_WORKER_COUNT} cores`,
+    help: 'processes that decode audio and find speech in it',
+    ...count,
+  } satisfies Setting<number>,
   audioSpares: fixed(wholeNumber(0, WORKERS_MAX_COUNT), 1, {
     help: 'processes beyond those, loaded and empty, that take over when one dies',
     ...count,

@@ -8,7 +8,6 @@ import { DECODERS_PER_SHARD_COUNT } from '../../pipeline/limits.ts';
 import { encodeOpus } from '../../server/opus_encoder.ts';
 import { breakOpusSnapshot, encodeStream, PacketMutator } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';
-import { patiently } from '../support/patience.ts';
 import { RawClient } from '../support/raw_client.ts';
 import { fetchWorkers, type RealServer } from '../support/real_server.ts';
 import { silence } from '../support/sound.ts';
@@ -192,7 +191,7 @@ async function speakBesideSilence(
 ): Promise<ReturnType<typeof compare>> {
   const { scripts, expected } = await digestSpeech(10, 8_000);
   const quiet = encodeOpus(silence(8_000));
-  const open = (): Promise<RawClient> => patiently(() => RawClient.open(server.url, 'encoding=opus'));
+  const open = (): Promise<RawClient> => RawClient.enter(server.url, 'encoding=opus');
   const silent = await Promise.all(scripts.map(open));
   const speaking = await Promise.all(scripts.map(open));
   // Round by round, so that every batch of the workers holds both.

@@ -13,7 +13,6 @@ import {
   type FaultyServer,
 } from '../support/faulty_worker.ts';
 import { pcmMessages } from '../support/marked_speech.ts';
-import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample } from '../support/real_server.ts';
 import { markedSpeech } from './poisoned_crowd.ts';
@@ -139,13 +138,13 @@ export async function lookForCanaries(rounds: number): Promise<Outcome> {
   try {
     let lost = 0;
     for (const { mark } of rules) {
-      const client = await patiently(() => RawClient.open(server.url));
+      const client = await RawClient.enter(server.url);
       client.send({ type: 'start', version: 1, token, audio: { encoding: 'pcm_s16le' } });
       await client.next('ready');
       for (const message of pcmMessages(await markedSpeech(mark))) client.sendBytes(message);
       if (joinedText(await client.finish()) !== (mark === 30_001 ? '' : phrase)) lost++;
     }
-    const stranger = await RawClient.open(server.url);
+    const stranger = await RawClient.enter(server.url);
     stranger.send({ type: 'start', version: 1, token: `${token}x`, audio: { encoding: 'pcm_s16le' } });
     await stranger.closed;
     const metrics = await (await fetch(`${server.adminUrl}/metrics`)).text();

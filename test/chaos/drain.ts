@@ -46,7 +46,7 @@ async function drainOnce(people: number, verdict: Verdict): Promise<readonly (re
     const packets = encodeOpus(await synthesise('the river runs under the old bridge', { voice: 'rms' }));
     const said = Math.floor(packets.length * SAID_SHARE);
     const clients = await Promise.all(
-      Array.from({ length: people }, () => RawClient.open(url, 'encoding=opus')),
+      Array.from({ length: people }, () => RawClient.enter(url, 'encoding=opus')),
     );
     for (const client of clients) for (const packet of packets.slice(0, said)) client.sendBytes(packet);
     await Promise.all(clients.map((client) => client.next('speechStart')));
@@ -102,7 +102,7 @@ async function signalTwice(verdict: Verdict): Promise<void> {
   const serve = await ServeProcess.spawn({ flags: ['--port', '0', '--admin-port', '0'] });
   try {
     const { url, adminUrl } = await serve.addresses();
-    const client = await RawClient.open(url, 'encoding=opus');
+    const client = await RawClient.enter(url, 'encoding=opus');
     for (const packet of encodeOpus(await synthesise('good morning', { voice: 'rms' }))) {
       client.sendBytes(packet);
     }

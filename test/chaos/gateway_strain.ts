@@ -59,7 +59,7 @@ async function blockOutput(tier: Tier): Promise<Outcome> {
     const packets = encodeOpus(concat(await synthesise('good morning', { voice: 'rms' }), silence(900)));
     for (let round = 0; round < rounds; round++) {
       if (round % 2 === 1) await killInferenceWorker(adminUrl);
-      const client = await RawClient.open(url, 'encoding=opus');
+      const client = await RawClient.enter(url, 'encoding=opus');
       for (const packet of packets) client.sendBytes(packet);
       if ((await client.finish()).filter(({ text }) => text !== '').length !== 1) lost++;
     }

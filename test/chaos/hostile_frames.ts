@@ -50,7 +50,7 @@ async function sendOversize({ server, port, tier, transport, verdict }: Target):
   const rounds = tier === 'p' ? 10 : 100;
   for (let round = 0; round < rounds; round++) {
     for (const { bytes, isText, code } of OVERSIZE) {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       if (isText) client.socket.send('x'.repeat(bytes));
       else client.sendBytes(new Uint8Array(bytes));
       const closing = await client.closed;
@@ -107,7 +107,7 @@ async function fuzzControl({ server, tier, random, verdict }: Target): Promise<n
   const messages = Array.from({ length: connectionCount }, () => fuzzedControlMessage(random));
   let refusedCount = 0;
   await inParallel(messages, async (message) => {
-    const client = await RawClient.open(server.url);
+    const client = await RawClient.enter(server.url);
     client.socket.send(message);
     // A message that is valid still opens the session, which a second start then ends.
     client.send({ type: 'start', version: 1, audio: { encoding: 'none' } });
@@ -153,7 +153,7 @@ async function timeOfAll(sockets: readonly RawSocket[], maxMs: number): Promise<
 
 /** A client that does all right is served still. */
 async function expectAlive(url: string, verdict: Verdict): Promise<void> {
-  const client = await RawClient.open(url, 'encoding=opus');
+  const client = await RawClient.enter(url, 'encoding=opus');
   await client.next('ready');
   await client.finish();
   verdict.expect(client.of('done').length === 1, 'a client that came later was not served');

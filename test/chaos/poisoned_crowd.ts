@@ -9,7 +9,6 @@ import {
   type FaultyServer,
 } from '../support/faulty_worker.ts';
 import { pcmMessages, withMark } from '../support/marked_speech.ts';
-import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
@@ -115,7 +114,7 @@ async function uploadAgain(
 ): Promise<number> {
   let longestMs = 0;
   for (const mark of marks) {
-    const client = await patiently(() => RawClient.open(server.url, 'encoding=pcm_s16le&partials=false'));
+    const client = await RawClient.enter(server.url, 'encoding=pcm_s16le&partials=false');
     let endedAtMs = -Infinity;
     client.socket.on('message', () => {
       const last = client.messages.at(-1)?.type;

@@ -55,7 +55,7 @@ export async function throwEverywhere(timesEach: number): Promise<Outcome> {
     const server = await startDigestServer({ transport, partialIntervalMs: 100 });
     try {
       // Somebody else, who is quiet while it happens and speaks afterwards.
-      const witness = await RawClient.open(server.url, 'encoding=opus');
+      const witness = await RawClient.enter(server.url, 'encoding=opus');
       for (const place of PLACES) {
         for (let i = 0; i < timesEach; i++) {
           witness.send({ type: 'keepAlive' });
@@ -92,7 +92,7 @@ async function throwOnce({
   readonly verdict: Verdict;
 }): Promise<void> {
   const before = await fetchSample(server, INTERNAL);
-  const client = await RawClient.open(server.url, 'encoding=opus');
+  const client = await RawClient.enter(server.url, 'encoding=opus');
   const { sessionId } = await client.next('ready');
   const hasThrown = armThrow(place, sessionId);
   if (place.isAfterwards === true) client.socket.close();

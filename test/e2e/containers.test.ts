@@ -27,7 +27,7 @@ async function sendAll(client: RawClient, messages: readonly Uint8Array[]): Prom
 async function open(serverUrl: string, query: string): Promise<RawClient> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await RawClient.open(serverUrl, query);
+      return await RawClient.enter(serverUrl, query);
     } catch (error) {
       if (attempt === OPEN_ATTEMPTS || !String(error).includes('503')) throw error;
       await new Promise((resolve) => setTimeout(resolve, OPEN_PAUSE_MS));

@@ -14,7 +14,7 @@ void describe('serve, signalled as a whole', { skip: process.platform === 'win32
       const serve = await ServeProcess.spawn({ flags: ['--port', '0', '--admin-port', '0'], isGroup: true });
       try {
         const { url } = await serve.addresses();
-        const client = await RawClient.open(url, 'encoding=opus');
+        const client = await RawClient.enter(url, 'encoding=opus');
         const packets = encodeOpus(await synthesise(SENTENCE, { voice: 'rms' }));
         const said = Math.floor(packets.length / 2);
         for (const packet of packets.slice(0, said)) client.sendBytes(packet);

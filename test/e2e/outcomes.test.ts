@@ -22,7 +22,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[OUT1] a microphone muted in mid-word: the final comes by the wall clock, the session lives', async () => {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       const pcm = await synthesise(SENTENCE, { voice: 'rms' });
       client.sendOpus(pcm.subarray(0, pcm.length / 2));
       const final = await client.next('final');
@@ -34,7 +34,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[OUT2] a client that vanishes frees its session, and nothing else notices', async () => {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendOpus(await synthesise('good morning'));
       await client.next('speechStart');
       const abandoned = 'earwitness_sessions_total{outcome="abandoned"}';
@@ -46,7 +46,7 @@ for (const transport of transportsHere()) {
 
     it('[OUT3] some garbage among good packets is concealed, told once per burst, and the words survive', async () => {
       const random = seededRandom(7);
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       const words = encodeOpus(await synthesise(SENTENCE, { voice: 'rms' }));
       // A burst is over after a hundred good packets, which is 2 s.
       const pause = encodeOpus(silence(2_500));
@@ -69,7 +69,7 @@ for (const transport of transportsHere()) {
 
     it('[OUT4] nothing but garbage ends the session with 4415 and says what to send', async () => {
       const random = seededRandom(11);
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       for (let i = 0; i < 200; i++)
         client.sendBytes(Uint8Array.from({ length: 60 }, () => Math.floor(random() * 256)));
       const closing = await client.closed;
@@ -80,7 +80,7 @@ for (const transport of transportsHere()) {
     it('[OUT5] an empty message is ignored and counted', async () => {
       const ignored = 'earwitness_packets_total{outcome="ignored"}';
       const before = await fetchSample(server, ignored);
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendBytes(new Uint8Array(0));
       client.sendOpus(silence(100));
       assert.deepEqual(await client.finish(), []);
@@ -89,7 +89,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[OUT6] raw PCM sent as Opus ends the session with 4415', async () => {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       const pcm = await synthesise(SENTENCE);
       for (let start = 0; start + 320 <= pcm.length; start += 320) {
         client.sendBytes(new Uint8Array(pcm.slice(start, start + 320).buffer));
@@ -103,7 +103,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[OUT7] a file header sent as Opus is recognised at once', async () => {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendBytes(new TextEncoder().encode('RIFF\0\0\0\0WAVEfmt '));
       assert.equal((await client.closed).code, 4415);
     });
@@ -113,7 +113,7 @@ for (const transport of transportsHere()) {
       const trimmed = words.subarray(0, words.length - 1_600);
       const rounds = Math.ceil((31 * 16_000) / trimmed.length);
       const speech = concat(...Array.from({ length: rounds }, () => trimmed));
-      const client = await RawClient.open(
+      const client = await RawClient.enter(
         server.url,
         'encoding=opus&endpointing.silenceMs=3000&maxUtteranceMs=10000',
       );
@@ -135,7 +135,7 @@ for (const transport of transportsHere()) {
     it('[OUT9] words of 200 ms between silences are each an utterance of their own', async () => {
       const word = await synthesise('yes', { voice: 'kal16' });
       const short = loudest(word, 200);
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendOpus(
         concat(silence(1_000), short, silence(1_000), short, silence(1_000), short, silence(1_000)),
       );
@@ -144,22 +144,22 @@ for (const transport of transportsHere()) {
     });
 
     it('[OUT10] audio before start, a bad start and an oversize message each have their own close code', async () => {
-      const early = await RawClient.open(server.url);
+      const early = await RawClient.enter(server.url);
       early.sendBytes(Uint8Array.of(1, 2, 3));
       assert.deepEqual(await early.closed, { code: 4400, reason: 'not_started' });
 
-      const bad = await RawClient.open(server.url);
+      const bad = await RawClient.enter(server.url);
       bad.send({ type: 'start', version: 1, audio: { encoding: 'mp3' } });
       assert.deepEqual(await bad.closed, { code: 4400, reason: 'bad_settings' });
       assert.match(bad.of('error')[0]?.message ?? '', /audio\.encoding/);
 
-      const large = await RawClient.open(server.url, 'encoding=opus');
+      const large = await RawClient.enter(server.url, 'encoding=opus');
       large.sendBytes(new Uint8Array(1_501));
       assert.deepEqual(await large.closed, { code: 1009, reason: 'message_too_large' });
     });
 
     it('[OUT11] silence has no words: no utterance, no text', async () => {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendOpus(silence(20_000));
       assert.deepEqual(await client.finish(), []);
       assert.deepEqual(

@@ -28,7 +28,7 @@ for (const transport of transportsHere()) {
     ]) {
       it(`[E2E1] speech sent as ${query} comes back as text`, async () => {
         const pcm = await synthesise(SENTENCE, { voice: 'rms' });
-        const client = await RawClient.open(server.url, query);
+        const client = await RawClient.enter(server.url, query);
         const rate = Number(new URLSearchParams(query).get('sampleRateHz') ?? 16_000);
         const channels = Number(new URLSearchParams(query).get('channels') ?? 1);
         if (query === 'encoding=opus') client.sendOpus(pcm);
@@ -41,7 +41,7 @@ for (const transport of transportsHere()) {
     }
 
     it('[E2E2] ready, speechStart, speechEnd, final, done come in that order and close with 1000', async () => {
-      const client = await RawClient.open(server.url);
+      const client = await RawClient.enter(server.url);
       client.send({ type: 'start', version: 1, audio: { encoding: 'opus' }, words: true });
       client.sendOpus(await synthesise(SENTENCE));
       const finals = await client.finish();
@@ -57,7 +57,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[E2E3] flush gives the final at once and the stream goes on', async () => {
-      const client = await RawClient.open(server.url, 'encoding=opus');
+      const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendOpus(await synthesise('good morning'));
       client.send({ type: 'flush', id: 'one' });
       await client.next('flushed');
@@ -75,7 +75,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[E2E4] partials come while somebody speaks, and their stable prefix is a prefix', async () => {
-      const client = await RawClient.open(server.url, 'encoding=pcm_s16le');
+      const client = await RawClient.enter(server.url, 'encoding=pcm_s16le');
       const pcm = concat(await synthesise(SENTENCE), silence(200));
       for (const message of pcmMessages(pcm, { rate: 16_000, channels: 1 })) {
         client.sendBytes(message);
@@ -93,7 +93,7 @@ for (const transport of transportsHere()) {
     });
 
     it('[E2E5] a resumed session goes on with its positions and utterance ids', async () => {
-      const client = await RawClient.open(server.url);
+      const client = await RawClient.enter(server.url);
       client.send({
         type: 'start',
         version: 1,
@@ -111,7 +111,7 @@ for (const transport of transportsHere()) {
       const speech = await Promise.all(texts.map((text) => synthesise(text, { voice: 'rms' })));
       const heard = await Promise.all(
         speech.map(async (pcm) => {
-          const client = await RawClient.open(server.url, 'encoding=opus');
+          const client = await RawClient.enter(server.url, 'encoding=opus');
           client.sendOpus(pcm);
           return joinedText(await client.finish());
         }),

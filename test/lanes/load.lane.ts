@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { startChildServer } from '../load/child_server.ts';
 import type { LoadReport } from '../load/load_report.ts';
 import { runLoad } from '../load/speaking_load.ts';
 import { streamUrl } from '../../server/transcribe_command.ts';
@@ -43,11 +41,10 @@ function judgePace({ finalAfterSpeechEndMs: final, partialGapMs: gap, sendLatene
 
 void describe('fifty sessions for a minute, a fifth of them speaking', () => {
   it('[LOAD6] every utterance has one final, in order, with the words of its own session, and in time', async () => {
-    const child = fork(fileURLToPath(new URL('../load/server_child.js', import.meta.url)));
-    const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+    const server = await startChildServer();
     try {
       const report = await runLoad({
-        url: streamUrl(url),
+        url: streamUrl(server.url),
         sessionCount: 50,
         durationMs: 60_000,
         speakingShare: 0.2,
@@ -62,8 +59,7 @@ void describe('fifty sessions for a minute, a fifth of them speaking', () => {
       assert.ok(report.finalCount >= 100, `${report.finalCount} finals`);
       judgePace(report);
     } finally {
-      child.disconnect();
-      await once(child, 'exit');
+      await server.close();
     }
   });
 });

@@ -38,6 +38,10 @@ export interface LoadReport {
   readonly longGapCount: number;
   /** Sessions that did not end with `done` and 1000, and why. */
   readonly failures: readonly string[];
+  /** Sessions that the server did not take, where it was allowed to. */
+  readonly refusedCount: number;
+  /** Notices that came, by code. */
+  readonly notices: Readonly<Record<string, number>>;
   readonly wordErrorRate: number;
   readonly partialGapMs: Quantiles;
   readonly finalAfterSpeechEndMs: Quantiles;
@@ -89,6 +93,8 @@ export function reportLoad(sessions: readonly HeardSession[], failures: readonly
     inventedCount: sum(sessions, inventedCount),
     longGapCount: gaps.filter((gapMs) => gapMs > PARTIAL_GAP_MAX_MS).length,
     failures,
+    refusedCount: 0,
+    notices: countNotices(sessions),
     wordErrorRate: wordErrors / spokenWords,
     partialGapMs: quantiles(gaps),
     finalAfterSpeechEndMs: quantiles(sessions.flatMap((session) => afterSpeechEnd(session))),
@@ -101,6 +107,14 @@ export function quantiles(valuesMs: readonly number[]): Quantiles {
   const sorted = Float64Array.from(valuesMs).sort();
   const at = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
   return { count: sorted.length, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
+}
+
+function countNotices(sessions: readonly HeardSession[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { message } of sessions.flatMap(({ received }) => received)) {
+    if (message.type === 'notice') counts[message.code] = (counts[message.code] ?? 0) + 1;
+  }
+  return counts;
 }
 
 function finalsOf({ received }: HeardSession): Received<FinalMessage>[] {

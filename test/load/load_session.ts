@@ -27,12 +27,15 @@ export class LoadSession implements HeardSession {
   readonly lateMs: number[] = [];
   /** Resolves when the server accepted the session; rejects if it does not. */
   readonly ready: Promise<void>;
+  /** Resolves when its last packet has gone out, or its connection is closed. */
+  readonly sent: Promise<void>;
   /** Resolves with the close code. */
   readonly closed: Promise<number>;
   readonly #socket: WebSocket;
   readonly #clock: Clock;
-  #startedAtMs = 0;
+  #startedAtMs = Infinity;
   #sentCount = 0;
+  #allSent: () => void = () => undefined;
 
   constructor(options: { readonly url: string; readonly script: SpokenScript; readonly clock: Clock }) {
     this.script = options.script;
@@ -47,6 +50,12 @@ export class LoadSession implements HeardSession {
       this.#socket.on('error', reject);
     });
     this.closed = new Promise((resolve) => this.#socket.on('close', resolve));
+    this.sent = new Promise((resolve) => {
+      this.#allSent = resolve;
+      this.#socket.on('close', () => {
+        resolve();
+      });
+    });
   }
 
   /** The audio's position 0 is at `startedAtMs`: packet n is complete, and due, at its end. */
@@ -58,17 +67,17 @@ export class LoadSession implements HeardSession {
     return this.#startedAtMs + audioMs;
   }
 
-  /** Sends every packet that is due; false when there are no more. */
-  sendDue(nowMs: number): boolean {
+  /** Sends every packet that is due. */
+  sendDue(nowMs: number): void {
     const { packets } = this.script;
     for (; this.#sentCount < packets.length; this.#sentCount++) {
       const dueAtMs = this.timeOf((this.#sentCount + 1) * PACKET_MS);
-      if (dueAtMs > nowMs) return true;
+      if (dueAtMs > nowMs) return;
       this.lateMs.push(nowMs - dueAtMs);
       const packet = packets[this.#sentCount];
       if (packet !== undefined) this.#socket.send(packet);
     }
-    return false;
+    this.#allSent();
   }
 
   /** Asks for what is owed. */

@@ -1,4 +1,5 @@
 /** Many people talking to one server at once, in real time. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../pipeline/clock.ts';
 import { seededRandom } from '../support/random.ts';
 import { reportLoad, type LoadReport } from './load_report.ts';
@@ -13,7 +14,15 @@ export interface LoadOptions {
   readonly durationMs: number;
   /** Share of the time that each session speaks: 0–1. */
   readonly speakingShare: number;
+  /** Shortest silence between two sentences; default PAUSE_MIN_MS. */
+  readonly pauseMinMs?: number;
+  /** Time over which the sessions come, one after another; default: all at once. */
+  readonly arrivalMs?: number;
+  /** True if a server may refuse sessions for load: they are counted, and no failure. */
+  readonly mayRefuse?: boolean;
   readonly seed: number;
+  /** Called when all speech has been made, before the first session comes. */
+  readonly onPrepared?: () => void;
   /** Called with one line at a time about what is going on. */
   readonly onProgress: (line: string) => void;
 }
@@ -22,6 +31,8 @@ export interface LoadOptions {
 const TICK_MS = 5;
 /** Time that sessions have, after their last packet, for what they are owed: enough to tell late from lost. */
 const FINISH_MAX_MS = 120_000;
+/** Silence between two sentences, unless another is asked for. */
+const PAUSE_MIN_MS = 1_500;
 /** Sentences prepared per session: at the shortest, 2 s each. */
 const SENTENCE_MIN_MS = 2_000;
 
@@ -31,23 +42,61 @@ const SENTENCE_MIN_MS = 2_000;
  */
 export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const scripts = await prepareScripts(options);
-  const sessions = scripts.map((script) => new LoadSession({ url: options.url, script, clock: systemClock }));
+  options.onPrepared?.();
+  const sessions: LoadSession[] = [];
+  const stopSending = keepSending(sessions, options);
   try {
-    await Promise.all(sessions.map(({ ready }) => ready));
-    options.onProgress(`${sessions.length} sessions are open`);
-    await speak(sessions, options);
-    const failures = await Promise.all(sessions.map((session) => finish(session)));
-    return reportLoad(
-      sessions,
-      failures.flatMap((failure) => failure ?? []),
+    // A packet's time apart at least, so that their packets do not bunch.
+    const spacingMs = Math.max(options.arrivalMs ?? 0, PACKET_MS) / scripts.length;
+    const outcomes = await Promise.all(
+      scripts.map(async (script, at) => {
+        await sleep(at * spacingMs);
+        const session = new LoadSession({ url: options.url, script, clock: systemClock });
+        sessions.push(session);
+        return talk(session, options.mayRefuse ?? false);
+      }),
     );
+    const failures = outcomes.filter((outcome) => outcome !== 'done' && outcome !== 'refused');
+    const heard = sessions.filter((_, at) => outcomes[at] !== 'refused');
+    const refusedCount = outcomes.filter((outcome) => outcome === 'refused').length;
+    return { ...reportLoad(heard, failures), refusedCount };
   } finally {
+    stopSending();
     for (const session of sessions) session.cut();
   }
 }
 
+/** Sends of all sessions what is due, until it is told to stop: one timer for all, for it must cost little. */
+function keepSending(sessions: readonly LoadSession[], { durationMs, onProgress }: LoadOptions): () => void {
+  const startedAtMs = systemClock.nowMs();
+  let toldMs = 0;
+  const timer = setInterval(() => {
+    const nowMs = systemClock.nowMs();
+    for (const session of sessions) session.sendDue(nowMs);
+    if (nowMs - startedAtMs < toldMs + 10_000) return;
+    toldMs += 10_000;
+    onProgress(`${toldMs / 1_000} of ${durationMs / 1_000} s`);
+  }, TICK_MS);
+  return () => {
+    clearInterval(timer);
+  };
+}
+
+/** A session from its first packet to its last event; returns `done`, `refused`, or what went wrong. */
+async function talk(session: LoadSession, mayRefuse: boolean): Promise<string> {
+  try {
+    await session.ready;
+  } catch (error) {
+    if (!mayRefuse) throw error;
+    return 'refused';
+  }
+  session.begin(systemClock.nowMs());
+  await session.sent;
+  return finish(session);
+}
+
 async function prepareScripts(options: LoadOptions): Promise<SpokenScript[]> {
-  const { sessionCount, durationMs, speakingShare, onProgress } = options;
+  const { sessionCount, durationMs, speakingShare, pauseMinMs = PAUSE_MIN_MS, onProgress } = options;
   const random = seededRandom(options.seed);
   const perSession = Math.ceil((durationMs * speakingShare) / SENTENCE_MIN_MS) + 2;
   const texts = distinctSentences(perSession * sessionCount, random);
@@ -56,38 +105,15 @@ async function prepareScripts(options: LoadOptions): Promise<SpokenScript[]> {
     const own = texts.slice(i * perSession, (i + 1) * perSession);
     // Evenly out of step: at any time about `speakingShare` of the sessions speak, from the beginning.
     const phase = (i + random()) / sessionCount;
-    scripts.push(await prepareScript({ texts: own, durationMs, speakingShare, phase, random }));
+    const speech = { texts: own, durationMs, speakingShare, pauseMinMs };
+    scripts.push(await prepareScript({ ...speech, phase, random }));
     if ((i + 1) % 10 === 0) onProgress(`speech for ${i + 1} of ${sessionCount} sessions is made`);
   }
   return scripts;
 }
 
-/** Sends everything when it is due. The sessions begin within one packet's time, so that their packets do not bunch. */
-async function speak(
-  sessions: readonly LoadSession[],
-  { durationMs, onProgress }: LoadOptions,
-): Promise<void> {
-  const startedAtMs = systemClock.nowMs();
-  for (const [i, session] of sessions.entries())
-    session.begin(startedAtMs + (i * PACKET_MS) / sessions.length);
-  let toldMs = 0;
-  await new Promise<void>((resolve) => {
-    const timer = setInterval(() => {
-      const nowMs = systemClock.nowMs();
-      const isSending = sessions.map((session) => session.sendDue(nowMs)).some(Boolean);
-      if (nowMs - startedAtMs >= toldMs + 10_000) {
-        toldMs += 10_000;
-        onProgress(`${toldMs / 1_000} of ${durationMs / 1_000} s`);
-      }
-      if (isSending) return;
-      clearInterval(timer);
-      resolve();
-    }, TICK_MS);
-  });
-}
-
-/** Ends a session; returns what went wrong, if anything did. */
-async function finish(session: LoadSession): Promise<string | undefined> {
+/** Ends a session; returns `done`, or what went wrong. */
+async function finish(session: LoadSession): Promise<string> {
   session.stop();
   let cancel: () => void = () => undefined;
   const late = new Promise<undefined>((resolve) => {
@@ -100,6 +126,6 @@ async function finish(session: LoadSession): Promise<string | undefined> {
   cancel();
   if (code === undefined) return `no end within ${FINISH_MAX_MS} ms`;
   const last = session.received.at(-1)?.message;
-  if (code === 1_000 && last?.type === 'done') return undefined;
+  if (code === 1_000 && last?.type === 'done') return 'done';
   return `closed with ${code} after ${JSON.stringify(last)}`;
 }

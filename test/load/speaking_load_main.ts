@@ -1,11 +1,9 @@
 /** `node dist/test/load/speaking_load_main.js [--sessions 50] [--seconds 60] [--share 0.2] [--url ws://…] [--json]` */
 import assert from 'node:assert/strict';
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { streamUrl } from '../../server/transcribe_command.ts';
+import { startChildServer } from './child_server.ts';
 import { violations, type LoadReport, type Quantiles } from './load_report.ts';
 import { runLoad } from './speaking_load.ts';
 
@@ -24,15 +22,6 @@ function positive(name: 'sessions' | 'seconds' | 'share' | 'seed'): number {
   const number = Number(values[name]);
   assert(number > 0, `--${name} must be a number above 0, not '${values[name]}'`);
   return number;
-}
-
-async function startOwnServer(): Promise<{ url: string; child: ChildProcess }> {
-  const child = fork(fileURLToPath(new URL('server_child.js', import.meta.url)));
-  const [message] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(() => assert.fail('the server did not start')),
-  ])) as [{ url: string }];
-  return { url: message.url, child };
 }
 
 function row(name: string, { count, p50, p95, p99, max }: Quantiles): string {
@@ -60,7 +49,7 @@ function printReport(report: LoadReport): void {
   for (const failure of failures) console.log(`failed: ${failure}`);
 }
 
-const own = values.url === undefined ? await startOwnServer() : undefined;
+const own = values.url === undefined ? await startChildServer() : undefined;
 try {
   const report = await runLoad({
     url: streamUrl(values.url ?? own?.url ?? ''),
@@ -78,5 +67,5 @@ try {
   for (const violation of wrong) console.error(`violated: ${violation}`);
   process.exitCode = wrong.length === 0 ? 0 : 1;
 } finally {
-  if (own?.child.connected === true) own.child.disconnect();
+  await own?.close();
 }

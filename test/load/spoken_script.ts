@@ -6,8 +6,8 @@ import { synthesise, type Voice } from '../support/speech.ts';
 
 /** Duration of every packet. */
 export const PACKET_MS = 20;
-/** Around each sentence there is at least this much silence: more than ends an utterance. */
-const PAUSE_MIN_MS = 1_500;
+/** After the last sentence there is at least this much silence: more than ends an utterance. */
+const LAST_PAUSE_MIN_MS = 1_500;
 /** Nobody speaks from the very first sample. */
 const FIRST_PAUSE_MIN_MS = 300;
 /** Voices that the smallest model reads well. */
@@ -34,6 +34,8 @@ export interface ScriptOptions {
   readonly durationMs: number;
   /** Share of the time that is speech: 0–1. */
   readonly speakingShare: number;
+  /** Between two sentences there is at least this much silence: more than ends an utterance. */
+  readonly pauseMinMs: number;
   /** Where in its first round of silence and sentence the session begins: 0–1. */
   readonly phase: number;
   readonly random: () => number;
@@ -41,7 +43,7 @@ export interface ScriptOptions {
 
 /** Speaks as many of the texts as fit; the silences are stretched to the share, and their lengths vary. */
 export async function prepareScript(options: ScriptOptions): Promise<SpokenScript> {
-  const { texts, durationMs, speakingShare, phase, random } = options;
+  const { texts, durationMs, speakingShare, pauseMinMs, phase, random } = options;
   const quiet = encodeOpus(silence(2_000));
   const packets: Uint8Array[] = [];
   const sentences: SpokenSentence[] = [];
@@ -58,9 +60,9 @@ export async function prepareScript(options: ScriptOptions): Promise<SpokenScrip
     const pauseMs =
       sentences.length === 0
         ? FIRST_PAUSE_MIN_MS + (endMs / speakingShare) * phase
-        : Math.max(PAUSE_MIN_MS, ((endMs * (1 - speakingShare)) / speakingShare) * stretch);
+        : Math.max(pauseMinMs, ((endMs * (1 - speakingShare)) / speakingShare) * stretch);
     const startMs = packets.length * PACKET_MS + pauseMs;
-    if (startMs + endMs + PAUSE_MIN_MS > durationMs) break;
+    if (startMs + endMs + LAST_PAUSE_MIN_MS > durationMs) break;
     pauseFor(startMs);
     const startAudioMs = packets.length * PACKET_MS;
     sentences.push({ text, startAudioMs, endAudioMs: startAudioMs + endMs });

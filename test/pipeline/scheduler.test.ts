@@ -185,6 +185,23 @@ describe('scheduler: failures', () => {
     assert.equal(setting.started.length, 3);
   });
 
+  it('[SCH47] partials of what is long come rarer, up to one in 0.8 s', async () => {
+    for (const [costMs, nextMs] of [
+      [40, INTERVAL_MS],
+      [80, 800],
+      [400, 800],
+    ] as const) {
+      const setting = new SchedulerSetting();
+      setting.scheduler.addSource(new FakeSource(1));
+      await setting.clock.advance(INTERVAL_MS / 2 + costMs);
+      await setting.succeedAll();
+      await setting.clock.advance(nextMs - costMs - 1);
+      assert.equal(setting.started.length, 1, `too soon after ${costMs} ms`);
+      await setting.clock.advance(1);
+      assert.equal(setting.started.length, 2, `too late after ${costMs} ms`);
+    }
+  });
+
   it('[SCH28] where workers without a job die too, a death is not held against audio', async () => {
     const setting = new SchedulerSetting();
     setting.pool.isDisturbed = true;

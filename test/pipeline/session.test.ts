@@ -64,7 +64,7 @@ describe('session: utterances', () => {
     setting.track.speak(100);
     await setting.succeed('the cat');
     setting.track.speak(300);
-    await setting.clock.advance(500);
+    await setting.clock.advance(1_000);
     await setting.succeed('the cat sat');
     assert.deepEqual(
       setting

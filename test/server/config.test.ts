@@ -221,6 +221,8 @@ describe('configuration', () => {
       }
     }
     assert.equal(resolveConfig(sources({ processorCount: 1 })).config.inferenceWorkers, 1);
+    assert.equal(resolveConfig(sources({ processorCount: 4 })).config.audioWorkers, 1);
+    assert.equal(resolveConfig(sources({ processorCount: 16 })).config.audioWorkers, 4);
     assert.equal(resolveConfig(sources({ processorCount: 8 })).config.inferenceWorkers, 8);
   });
 
