@@ -142,6 +142,13 @@ export class WorkerAudioPool implements AudioPool {
     return this.#busyMs;
   }
 
+  /** Input of all sessions that is kept for a replay. */
+  get keptBytes(): number {
+    let bytes = 0;
+    for (const { tracks } of this.#shards) for (const { logBytes } of tracks.values()) bytes += logBytes;
+    return bytes;
+  }
+
   statuses(): readonly WorkerStatus[] {
     return this.#shards.map((shard) => shard.worker.status);
   }
@@ -179,6 +186,7 @@ export class WorkerAudioPool implements AudioPool {
     const seq = track.nextInputSeq++;
     track.log.push({ seq, input });
     track.logBytes += bytes;
+    track.timed ??= { seq, atMs: this.#options.clock.nowMs() };
     if (!isSuspect(track)) this.#enqueue(track.shard, { type: 'input', track: track.id, seq, input });
     return 'accepted';
   }
@@ -262,6 +270,7 @@ export class WorkerAudioPool implements AudioPool {
       if (inputSeq >= (shard.outstanding.get(id) ?? Infinity)) shard.outstanding.delete(id);
       const track = shard.tracks.get(id);
       if (track === undefined) continue;
+      this.#observeTimed(track, inputSeq);
       const wasSuspect = isSuspect(track);
       // Where several workers died and now one has not, chance had a hand in it.
       if (inputSeq > track.provenSeq && track.strikes.deathCount > 1) track.strikes = new Strikes();
@@ -271,6 +280,13 @@ export class WorkerAudioPool implements AudioPool {
       this.#release(track);
     }
     if (shard.suspects.length > 0 || shard.tried !== undefined) this.#send(shard);
+  }
+
+  #observeTimed(track: RemoteTrack, takenSeq: number): void {
+    if (track.timed === undefined || track.timed.seq > takenSeq) return;
+    const tookMs = this.#options.clock.nowMs() - track.timed.atMs;
+    track.timed = undefined;
+    this.#options.telemetry.observe('audio_path_seconds', {}, tookMs / 1_000);
   }
 
   /** Ends a track from this side. */

@@ -21,6 +21,8 @@ export interface RemoteTrack {
   /** Inputs after the checkpoint, in order. */
   log: { readonly seq: number; readonly input: TrackInput }[];
   logBytes: number;
+  /** An input whose way through the worker is being timed, and when it came. */
+  timed: { readonly seq: number; readonly atMs: number } | undefined;
   nextInputSeq: number;
   /** Number of the last output that was delivered. */
   deliveredSeq: number;
@@ -60,6 +62,7 @@ export function createTrack(start: Pick<RemoteTrack, 'id' | 'settings' | 'onEven
     checkpoint: undefined,
     log: [],
     logBytes: 0,
+    timed: undefined,
     nextInputSeq: OPENING_SEQ + 1,
     deliveredSeq: 0,
     provenSeq: NOTHING_SEQ,

@@ -64,6 +64,8 @@ export interface WorkerStatus {
   readonly state: WorkerState;
   readonly restarts: number;
   readonly rssBytes: number;
+  /** Processor time of all its processes so far, as far as they have told it. */
+  readonly cpuMs: number;
   /** Why its process is slower than it could be; absent if it is not. */
   readonly warning?: string;
   /** What it runs on; absent where there is no choice. */
@@ -77,6 +79,7 @@ interface Life<Request> {
   readonly startedAtMs: number;
   heardAtMs: number;
   rssBytes: number;
+  cpuMs: number;
   wasReady: boolean;
   warning: string | undefined;
   /** Why we are killing it; undefined while we are not. */
@@ -100,6 +103,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
   #life: Life<Request> | undefined;
   #history: DeathHistory = NO_DEATHS;
   #startCount = 0;
+  #cpuMs = 0;
   #wasExcused = false;
   /** A process of this slot has been ready. */
   #hasServed = false;
@@ -122,6 +126,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       state: this.#state,
       restarts: Math.max(0, this.#startCount - 1),
       rssBytes: this.#life?.rssBytes ?? 0,
+      cpuMs: this.#cpuMs,
       ...(warning === undefined ? {} : { warning }),
     };
   }
@@ -176,6 +181,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       startedAtMs: clock.nowMs(),
       heardAtMs: clock.nowMs(),
       rssBytes: 0,
+      cpuMs: 0,
       wasReady: false,
       warning: undefined,
       killCause: undefined,
@@ -200,6 +206,8 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       this.#options.owner.ready();
     } else if (isControl(message, 'pong')) {
       life.rssBytes = message.rssBytes;
+      this.#cpuMs += message.cpuMs - life.cpuMs;
+      life.cpuMs = message.cpuMs;
       this.#recycleIfLarge(life);
     } else {
       this.#options.owner.message(message);

@@ -13,21 +13,24 @@ import { ClientPort } from './client_port.ts';
 import { CrashReports } from './crash_reports.ts';
 import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
-import { judgeHealth } from './health.ts';
+import { GpuProbe, queryNvidiaSmi } from './gpu_probe.ts';
+import { judgeHealth, reportHealth } from './health.ts';
 import { httpUrl } from './http_url.ts';
 import { LoadMonitor, loadOfScheduler, type LoadReading } from './load_monitor.ts';
 import type { Log, RootLog } from './log.ts';
 import { memoryLimitBytes } from './memory_limit.ts';
 import { MemoryRoom, proportionalBytes } from './memory_room.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { OtlpExporter } from './otlp_exporter.ts';
 import { DiskQuarantine } from './quarantine.ts';
 import { Readiness } from './readiness.ts';
+import { SessionChronicle } from './session_chronicle.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
 import type { TlsFiles } from './transport.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
-import { reportWorkers } from './worker_gauges.ts';
+import { WorkerGauges } from './worker_gauges.ts';
 import type { WorkerModule } from './worker_launchers.ts';
 import { createAudioPool, createInferencePool, type PoolContext } from './worker_pools.ts';
 
@@ -92,8 +95,10 @@ class Gateway {
   readonly #clients: ClientPort;
   readonly #readiness = new Readiness();
   readonly #slowedWorkers: SlowedWorkers;
-  /** What was added to the counters so far. */
-  readonly #countedRestarts = { audio: 0, inference: 0 };
+  readonly #workerGauges = new WorkerGauges();
+  readonly #gpuProbe: GpuProbe;
+  readonly #spans: OtlpExporter | undefined;
+  readonly #chronicle: SessionChronicle;
   readonly #load: LoadMonitor;
   readonly #memoryRoom: MemoryRoom;
   #closed: Promise<void> | undefined;
@@ -115,11 +120,19 @@ class Gateway {
     });
     const choice = chooseTransport(config.transport, { hasTls: config.tlsCert !== '' });
     log.info('transport chosen', { transport: choice.name, reason: choice.reason });
-    this.#metrics = createMetrics({ version: VERSION, transport: choice.name });
+    this.#metrics = createMetrics({
+      version: VERSION,
+      transport: choice.name,
+      model: config.model,
+      device: device ?? config.device,
+    });
+    this.#gpuProbe = new GpuProbe({ clock: systemClock, telemetry: this.#metrics, query: queryNvidiaSmi });
+    this.#spans = this.#createExporter();
+    this.#chronicle = new SessionChronicle({ ...this.#context(), listener: this.#spans });
     this.#crashReports = new CrashReports({
       folder: config.crashDir,
       maxCount: config.crashReportsMax,
-      ...this.#diskContext(),
+      ...this.#context(),
     });
     this.#quarantine = this.#createQuarantine();
     this.#poisonMemory = new PoisonMemory({ clock: systemClock, quarantine: this.#quarantine });
@@ -139,18 +152,7 @@ class Gateway {
     this.#audioPool = createAudioPool(config, context);
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
-    this.#registry = new SessionRegistry({
-      audioPool: this.#audioPool,
-      scheduler: this.#scheduler,
-      clock: systemClock,
-      telemetry: this.#metrics,
-      maxSessions: config.maxSessions,
-      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
-      isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
-      onFault: (error) => {
-        log.error('a session failed on our side', { err: error });
-      },
-    });
+    this.#registry = this.#createRegistry();
     this.#load = this.#createLoadMonitor(disturbLoad ?? ((reading) => reading));
     this.#admin = this.#createAdmin();
     this.#clients = new ClientPort({
@@ -181,6 +183,7 @@ class Gateway {
     this.#inferencePool.start();
     this.#registry.start();
     this.#load.start();
+    this.#gpuProbe.start();
     return {
       url: httpUrl(address),
       adminUrl: httpUrl({ host: adminHost, port: admin.port, isSecure: false }),
@@ -232,15 +235,16 @@ class Gateway {
 
   async #close(): Promise<void> {
     this.#access.close();
+    this.#gpuProbe.close();
     this.#load.close();
     this.#registry.close();
     this.#scheduler.close();
     await this.#clients.close();
     await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
-    await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
+    await Promise.all([this.#crashReports.close(), this.#quarantine.close(), this.#spans?.close()]);
   }
 
-  #diskContext(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
+  #context(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
     return { clock: systemClock, now: () => new Date(), telemetry: this.#metrics, log: this.#log };
   }
 
@@ -249,7 +253,7 @@ class Gateway {
       folder: this.#config.quarantineDir,
       mode: this.#config.quarantine,
       model: this.#config.model,
-      ...this.#diskContext(),
+      ...this.#context(),
       onKnown: (poison, ageMs) => {
         this.#poisonMemory.remember(poison, ageMs);
       },
@@ -257,6 +261,12 @@ class Gateway {
         this.#poisonMemory.forget(hash);
       },
     });
+  }
+
+  #createExporter(): OtlpExporter | undefined {
+    const { otlpEndpoint } = this.#config;
+    if (otlpEndpoint === '') return undefined;
+    return new OtlpExporter({ ...this.#context(), endpoint: otlpEndpoint, version: VERSION });
   }
 
   #createScheduler(): Scheduler {
@@ -270,6 +280,22 @@ class Gateway {
         this.#log.warn('partials suspended for load', { suspended });
         this.#registry.tellPartialsSuspended(suspended);
       },
+    });
+  }
+
+  #createRegistry(): SessionRegistry {
+    return new SessionRegistry({
+      audioPool: this.#audioPool,
+      scheduler: this.#scheduler,
+      clock: systemClock,
+      telemetry: this.#metrics,
+      maxSessions: this.#config.maxSessions,
+      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
+      isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
+      onFault: (error, sessionId) => {
+        this.#log.error('a session failed on our side', { sessionId, err: error });
+      },
+      chronicle: this.#chronicle,
     });
   }
 
@@ -306,6 +332,7 @@ class Gateway {
       metrics: this.#metrics,
       health: () => this.#health(),
       workers: () => this.#workers(),
+      traces: this.#chronicle,
       onError: (error) => {
         this.#log.error('the admin port failed to answer', { err: error });
       },
@@ -332,15 +359,6 @@ class Gateway {
     });
   }
 
-  #reportRestarts(telemetry: Telemetry): void {
-    for (const role of ['audio', 'inference'] as const) {
-      const ofRole = this.#workers().filter((worker) => worker.role === role);
-      const total = ofRole.reduce((sum, worker) => sum + worker.restarts, 0);
-      telemetry.count('worker_restarts_total', { role }, total - this.#countedRestarts[role]);
-      this.#countedRestarts[role] = total;
-    }
-  }
-
   #collect(telemetry: Telemetry): void {
     telemetry.set('sessions_active', {}, this.#registry.count);
     const freeCount =
@@ -353,10 +371,14 @@ class Gateway {
     telemetry.set('queue_depth', { kind: 'partial' }, this.#scheduler.partialCount);
     telemetry.set('quarantined_contents', {}, this.#poisonMemory.count);
     telemetry.count('log_lines_dropped_total', {}, this.#log.takeDroppedCount());
-    this.#reportRestarts(telemetry);
-    reportWorkers(telemetry, this.#workers());
-    reportDevices(telemetry, this.#workers());
-    reportSlowedWorkers(telemetry, this.#workers());
+    telemetry.set('sessions_max', {}, this.#config.maxSessions);
+    telemetry.set('audio_kept_bytes', {}, this.#audioPool.keptBytes);
+    telemetry.set('send_buffered_bytes', {}, this.#clients.bufferedBytes);
+    reportHealth(telemetry, this.#health());
+    const workers = this.#workers();
+    this.#workerGauges.report(telemetry, workers);
+    reportDevices(telemetry, workers);
+    reportSlowedWorkers(telemetry, workers);
   }
 }
 

@@ -81,6 +81,11 @@ function oneOf<const T extends string>(values: readonly [T, ...T[]], why = ''): 
   return z.enum(values, { error: `expected ${list}${why}` });
 }
 
+const ADDRESS_RULE = 'expected an http or https address';
+const httpAddress = z
+  .string({ error: ADDRESS_RULE })
+  .refine((text) => text === '' || (/^https?:/.test(text) && URL.canParse(text)), { error: ADDRESS_RULE });
+
 const isTrue: z.ZodType<boolean> = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),
   z.boolean({ error: 'expected true or false' }),
@@ -270,6 +275,10 @@ export const SETTINGS = {
   logFormat: fixed(oneOf(LOG_FORMATS), 'auto', {
     help: 'json, pretty, or auto for pretty on a terminal',
     placeholder: 'name',
+  }),
+  otlpEndpoint: fixed(httpAddress, '', {
+    help: 'collector of OpenTelemetry that gets the steps of each utterance as spans, such as http://127.0.0.1:4318',
+    placeholder: 'url',
   }),
   config: {
     schema: z.string(),

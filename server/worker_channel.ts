@@ -21,7 +21,8 @@ export function openWorkerChannel<Reply>(options: {
     },
   };
   process.on('message', (message: { readonly type: string }) => {
-    if (isControl(message, 'ping')) channel.send({ type: 'pong', rssBytes: process.memoryUsage.rss() });
+    if (isControl(message, 'ping'))
+      channel.send({ type: 'pong', rssBytes: process.memoryUsage.rss(), cpuMs: cpuMs() });
     else if (isControl(message, 'stop')) options.exit(0);
     else options.receive(message as never);
   });
@@ -31,6 +32,12 @@ export function openWorkerChannel<Reply>(options: {
   // A terminal's Ctrl-C reaches the whole group; the gateway decides when its workers end.
   process.on('SIGINT', () => undefined);
   return channel;
+}
+
+/** Processor time of this process so far. */
+export function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }
 
 function isControl(message: { readonly type: string }, type: ControlRequest['type']): boolean {

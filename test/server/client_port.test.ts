@@ -13,6 +13,7 @@ import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 /** Never carries a byte: the test asks its owner itself. */
 class AskedTransport implements Transport {
   readonly name = 'ws';
+  readonly bufferedBytes = 0;
   events: TransportEvents | undefined;
 
   listen({ events }: ListenOptions): Promise<{ readonly port: number }> {
