@@ -99,9 +99,10 @@ export function buildDashboard({ uid, title, description, rows }: DashboardSpec)
         .includeVars(true)
         .keepTime(true),
     );
+  let nextId = 1;
   for (const row of rows) {
-    builder.withRow(new RowBuilder(row.title));
-    for (const panel of row.panels) builder.withPanel(buildPanel(panel, row.panels.length));
+    builder.withRow(new RowBuilder(row.title).id(nextId++));
+    for (const panel of row.panels) builder.withPanel(buildPanel(panel, row.panels.length).id(nextId++));
   }
   return builder.build();
 }

@@ -128,7 +128,7 @@ void describe('a real Prometheus at a real server with faults', { skip, concurre
       );
       for (const { pid } of workers) sendSignal(pid, 'SIGSTOP');
       await pause(1_400);
-      for (const { pid } of workers) process.kill(pid, 'SIGCONT');
+      for (const { pid } of workers) sendSignal(pid, 'SIGCONT');
       for (const { pid } of workers.slice(0, 3)) sendSignal(pid, 'SIGKILL');
       await pause(600);
     }
