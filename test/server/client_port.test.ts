@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
@@ -9,6 +12,7 @@ import { addKey, temporaryKeysFile } from '../support/access_setting.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { KeptLog } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
+import { selfSigned } from '../support/self_signed.ts';
 
 /** Never carries a byte: the test asks its owner itself. */
 class AskedTransport implements Transport {
@@ -34,6 +38,29 @@ class AskedTransport implements Transport {
 interface Asked {
   readonly status: number;
   readonly error: unknown;
+}
+
+/** A port on a transport that carries nothing. */
+async function quietPort(test: TestContext, telemetry: RecordingTelemetry): Promise<ClientPort> {
+  const [clock, log] = [new FakeClock(), new KeptLog()];
+  const { config } = loadConfig({});
+  const access = new Access({ config: { ...config, keysFile: '' }, clock, telemetry, log });
+  await access.start();
+  test.after(() => {
+    access.close();
+  });
+  // Nobody comes, so that these parts are never asked.
+  const registry = {} as SessionRegistry;
+  const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model };
+  return new ClientPort({
+    transport: new AskedTransport(),
+    access,
+    registry,
+    clock,
+    telemetry,
+    log,
+    defaults,
+  });
 }
 
 /** Asks a port with these parts for an upgrade that it refuses. */
@@ -72,6 +99,29 @@ async function refusalOf(
   assert.equal(typeof error['message'], 'string');
   return { status: answer.status, error: [error['code'], error['retryable']] };
 }
+
+describe('the clients’ port', () => {
+  it('[MET12] the expiry of the certificate in use is told, also after a renewal', async (test) => {
+    const folder = await mkdtemp(join(tmpdir(), 'earwitness-'));
+    test.after(() => rm(folder, { recursive: true }));
+    const tls = { certPath: join(folder, 'cert.pem'), keyPath: join(folder, 'key.pem') };
+    const install = async (notAfter?: string): Promise<void> => {
+      const { cert, key } = selfSigned(notAfter);
+      await writeFile(tls.certPath, cert);
+      await writeFile(tls.keyPath, key);
+    };
+    const telemetry = new RecordingTelemetry();
+    const port = await quietPort(test, telemetry);
+    const expirySeconds = (): number | undefined =>
+      telemetry.gauge('tls_certificate_expiry_timestamp_seconds', {});
+    await install('301231235959Z');
+    await port.listen({ host: '127.0.0.1', port: 0, tls });
+    assert.equal(expirySeconds(), Date.UTC(2030, 11, 31, 23, 59, 59) / 1_000);
+    await install();
+    await port.renewTls(tls);
+    assert.equal(expirySeconds(), Date.UTC(2049, 11, 31, 23, 59, 59) / 1_000);
+  });
+});
 
 describe('what is refused before the upgrade', () => {
   it('[TRN26] has the code of the error and says whether to try again', async (test) => {
