@@ -50,7 +50,8 @@ async function quietPort(test: TestContext, telemetry: RecordingTelemetry): Prom
     access.close();
   });
   // Nobody comes, so that these parts are never asked.
-  const registry = {} as SessionRegistry;
+  const unasked = {} as ConstructorParameters<typeof SessionRegistry>[0];
+  const registry = new SessionRegistry({ ...unasked, clock, telemetry });
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model };
   return new ClientPort({
     transport: new AskedTransport(),
