@@ -3,7 +3,7 @@
  * the server has not acknowledged and, when a connection is lost, opens another one and sends that audio again: no
  * utterance is lost and no final is repeated.
  */
-import { audioDurationMs } from './audio_duration.ts';
+import { audioDurationMs, type BareAudio } from './audio_duration.ts';
 import { platformClock, type Cancel, type ClientClock } from './client_clock.ts';
 import { Connection, type ConnectionEnd, type StreamSocket } from './connection.ts';
 import { Deferred } from './deferred.ts';
@@ -27,7 +27,12 @@ const AHEAD_SPARE_MS = 1_000;
 /** A connection that lived this long was a success: the next loss starts with the shortest delay. */
 const STABLE_MS = 1_000;
 
-export interface StreamClientOptions extends Omit<StartMessage, 'type' | 'version' | 'resume' | 'token'> {
+export interface StreamClientOptions extends Omit<
+  StartMessage,
+  'type' | 'version' | 'resume' | 'token' | 'audio'
+> {
+  /** Not a container: a stream can be resumed only where messages stand for themselves. */
+  readonly audio: BareAudio;
   /** `ws://` or `wss://` with the path `/v1/stream`. */
   readonly url: string;
   /**
@@ -293,7 +298,8 @@ export class StreamClient {
     if (this.#link.type !== 'opening') return;
     const sinceMs = this.#clock.nowMs();
     const { sessionId, limits } = message;
-    const pace = new SendPace(limits.aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, sinceMs);
+    const { aheadOfRealtimeMaxMs, catchUpRatio } = limits;
+    const pace = new SendPace({ maxMs: aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, catchUpRatio }, sinceMs);
     this.#link = { type: 'ready', connection: this.#link.connection, sessionId, pace, sinceMs };
     this.#sessionId = sessionId;
     this.#serverError = undefined;
@@ -317,12 +323,12 @@ export class StreamClient {
     this.#flushes.delete(id);
   }
 
-  /** Leaves within half of the time there is, each client at its own moment. */
+  /** Leaves soon, each client at its own moment: what is said meanwhile is kept. */
   #onGoAway(message: Extract<ServerMessage, { type: 'goAway' }>): void {
     this.#sessionId = message.resume.sessionId;
     this.#events.emit('goAway', message);
     const { firstDelayMs } = this.#options.reconnect ?? DEFAULT_RECONNECT;
-    this.#reconnectAfter(this.#random() * Math.min(firstDelayMs, message.deadlineMs / 2));
+    this.#reconnectAfter(this.#random() * firstDelayMs);
   }
 
   #onError(error: StreamError): void {

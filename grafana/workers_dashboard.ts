@@ -49,6 +49,7 @@ export const WORKERS: DashboardSpec = {
               expr: query.perSecond('worker_restarts_total', { by: ['role'] }),
               legend: '{{role}} restarts/s',
             },
+            { expr: query.perSecond('gateway_restarts_total'), legend: 'gateway restarts/s' },
             { expr: query.now('workers_slowed', { by: ['role'] }), legend: '{{role}} slowed' },
           ],
         },

@@ -26,6 +26,7 @@ import {
   replaceInputs,
   seqOf,
   suspect,
+  takeTimed,
   takeTrialEntries,
   trimLog,
   type RemoteTrack,
@@ -79,6 +80,8 @@ export interface AudioReply {
 export interface AudioTrack {
   /** True while something that was pushed has not come through. */
   readonly isBehind: boolean;
+  /** End of the audio that is known to be decoded, as a position: up to a checkpoint's interval behind. */
+  readonly decodedSamples: number;
   /** `full`, of audio only: the path is too far behind; nothing was taken. */
   push(input: TrackInput): 'accepted' | 'full';
   /** Ends the path; no event comes after it. Idempotent. */
@@ -160,6 +163,9 @@ export class WorkerAudioPool implements AudioPool {
     return {
       get isBehind() {
         return (track.log.at(-1)?.seq ?? 0) > track.provenSeq;
+      },
+      get decodedSamples() {
+        return track.checkpoint?.decodedSamples ?? settings.originSamples;
       },
       push: (input) => this.#push(track, input),
       close: () => {
@@ -270,7 +276,8 @@ export class WorkerAudioPool implements AudioPool {
       if (inputSeq >= (shard.outstanding.get(id) ?? Infinity)) shard.outstanding.delete(id);
       const track = shard.tracks.get(id);
       if (track === undefined) continue;
-      this.#observeTimed(track, inputSeq);
+      const tookMs = takeTimed(track, inputSeq, this.#options.clock.nowMs());
+      if (tookMs !== undefined) this.#options.telemetry.observe('audio_path_seconds', {}, tookMs / 1_000);
       const wasSuspect = isSuspect(track);
       // Where several workers died and now one has not, chance had a hand in it.
       if (inputSeq > track.provenSeq && track.strikes.deathCount > 1) track.strikes = new Strikes();
@@ -280,13 +287,6 @@ export class WorkerAudioPool implements AudioPool {
       this.#release(track);
     }
     if (shard.suspects.length > 0 || shard.tried !== undefined) this.#send(shard);
-  }
-
-  #observeTimed(track: RemoteTrack, takenSeq: number): void {
-    if (track.timed === undefined || track.timed.seq > takenSeq) return;
-    const tookMs = this.#options.clock.nowMs() - track.timed.atMs;
-    track.timed = undefined;
-    this.#options.telemetry.observe('audio_path_seconds', {}, tookMs / 1_000);
   }
 
   /** Ends a track from this side. */
@@ -461,15 +461,21 @@ export class WorkerAudioPool implements AudioPool {
     this.#send(shard);
   }
 
+  #beginTrial(track: RemoteTrack): void {
+    beginTrial(track);
+    track.shard.suspects.push(track);
+    this.#send(track.shard);
+  }
+
   #replay(track: RemoteTrack): void {
     const { shard } = track;
     // Others may have sent what has just been condemned.
     replaceInputs(track, track.provenSeq + 1, (input) => this.#withoutPoison(track, input));
     if (isSuspect(track)) {
-      if (shard.worker.state !== 'ready') return;
-      beginTrial(track);
-      shard.suspects.push(track);
-      this.#sendSoon(shard);
+      // A worker that was already dying when it took the track over would speak against the track.
+      shard.worker.ask(() => {
+        if (track.shard === shard && shard.tracks.has(track.id) && isSuspect(track)) this.#beginTrial(track);
+      });
       return;
     }
     this.#enqueue(shard, openEntry(track));

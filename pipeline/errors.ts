@@ -12,7 +12,6 @@ export const ERROR_CODES = {
   message_too_large: 'a message exceeds its size bound',
   too_fast: 'audio comes faster than it can be accepted',
   idle_timeout: 'neither audio nor a keepAlive came in time',
-  session_too_long: 'the session reached its maximum duration',
   slow_reader: 'the client does not read what it is sent',
   handshake_timeout: 'the session was not started in time',
   // AccessError: who asks, or from where, is not let in.
@@ -90,7 +89,6 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
   message_too_large: 1009,
   too_fast: 4429,
   idle_timeout: 4408,
-  session_too_long: 4408,
   slow_reader: 4413,
   handshake_timeout: 4408,
   unauthorized: 4401,

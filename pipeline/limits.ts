@@ -7,6 +7,25 @@ export const OPUS_MESSAGE_MAX_BYTES = 1_500;
 export const OPUS_PACKET_MAX_MS = 120;
 /** Largest PCM message: 250 ms of 48 kHz stereo is 48,000 bytes, the largest slice common clients send. */
 export const PCM_MESSAGE_MAX_BYTES = 49_152;
+/** The same of 32-bit floats. */
+export const FLOAT_MESSAGE_MAX_BYTES = 2 * PCM_MESSAGE_MAX_BYTES;
+/** Largest message of a container: what Node reads from a file at a time. Browsers' slices of a second have under 20,000. */
+export const CONTAINER_MESSAGE_MAX_BYTES = 65_536;
+/** Bytes of a container per second of real time: 96 kHz stereo in 32-bit samples has 768,000; Opus has at most 64,000. */
+export const CONTAINER_RATE_MAX_BYTES = 1_000_000;
+/** Bytes of Ogg, of damaged pages and between pages, that good pages do not make up for: four of the largest pages. */
+export const OGG_LOST_MAX_BYTES = 262_144;
+/** Largest list of tracks in WebM; browsers write 100 bytes, fonts and pictures are not in it. */
+export const WEBM_TRACKS_MAX_BYTES = 65_536;
+/** Largest block of Opus in WebM: 40 packets of the largest size in one. */
+export const WEBM_BLOCK_MAX_BYTES = 65_536;
+/** Largest element of WebM that is skipped: attached pictures and indexes have less. A larger one is a damaged length. */
+export const WEBM_SKIPPED_MAX_BYTES = 16_777_216;
+/** Largest format of a WAV file; an extensible one has 40 bytes. */
+export const WAV_FORMAT_MAX_BYTES = 256;
+/** Most channels and highest rate of a WAV file: studio recordings. */
+export const WAV_CHANNELS_MAX_COUNT = 64;
+export const WAV_RATE_MAX_HZ = 192_000;
 /** Largest control message; a `start` with every field is under 500 bytes. */
 export const CONTROL_MESSAGE_MAX_BYTES = 4_096;
 /** Largest utterance id that a resumed session may begin with: centuries of speech, and far below where integers end. */
@@ -25,7 +44,7 @@ export const RESAMPLER_PHASE_MAX_COUNT = 512;
 /** Rates whose filters are kept; clients use a handful. The least recently added goes first. */
 export const RESAMPLER_FILTER_MAX_COUNT = 16;
 /** The transport's hard stop. Our own bounds are below it, so that clients get a close code and a reason. */
-export const TRANSPORT_MESSAGE_MAX_BYTES = 65_536;
+export const TRANSPORT_MESSAGE_MAX_BYTES = 131_072;
 
 /** Largest API key or token; a key has 46 bytes, a token some 300. */
 export const CREDENTIAL_MAX_BYTES = 4_096;
@@ -60,6 +79,8 @@ export const IDLE_MAX_MS = 10_000;
 export const SESSION_MAX_MS = 4 * 60 * 60 * 1_000;
 /** Wall-clock time without audio after which an utterance in progress ends, beyond the session's silenceMs. */
 export const AUDIO_STOPPED_GRACE_MS = 500;
+/** The same of containers, on top: recorders send a slice when it is full, and are asked for slices of up to a second. */
+export const CONTAINER_SLICE_MAX_MS = 1_500;
 
 /** Range of the trailing silence a session may ask for. */
 export const SILENCE_MIN_MS = 100;
@@ -92,6 +113,11 @@ export const SESSION_STOP_MAX_MS = 60_000;
 
 /** Audio a client may send ahead of real time before it is throttled (burst after a reconnect, buffered start). */
 export const AHEAD_OF_REALTIME_MAX_MS = 30_000;
+/**
+ * How fast what is ahead runs out, in seconds of audio a second: above 1, so that a client that had to catch up after a loss
+ * comes back to real time, and below what would let one take the share of two for long.
+ */
+export const CATCH_UP_RATIO = 1.5;
 /** Audio ahead of real time at which the session is closed. */
 export const AHEAD_OF_REALTIME_CLOSE_MS = 60_000;
 /** Input bytes of one session that are on their way to its audio worker and not yet processed. */
@@ -199,6 +225,10 @@ export const DISTURBANCE_MS = 10_000;
 /** Job deadline: at least this, and this times the audio's duration. Measured: 0.03 × on one core. */
 export const JOB_DEADLINE_MIN_MS = 2_000;
 export const JOB_DEADLINE_AUDIO_RATIO = 0.5;
+/** So often it is put off for a worker that wanted to compute and had less than half the time on a processor. */
+export const JOB_DEADLINE_EXTENSION_MAX_COUNT = 4;
+/** A timer that fires later than this shows that we stood still ourselves. */
+export const TIMER_LATE_MIN_MS = 50;
 
 /** Time a worker has from its start to `ready`, with the model loaded and warmed. */
 export const WORKER_START_MAX_MS = 60_000;
@@ -210,6 +240,13 @@ export const HEARTBEAT_MAX_MS = 5_000;
 export const LATE_MESSAGE_GRACE_MS = 250;
 /** A worker above this is replaced when it is idle. Measured: 236 to 245 MB with the tiny model, warmed. */
 export const WORKER_RSS_MAX_BYTES = 1_536 * 1_024 * 1_024;
+/**
+ * A gateway that has not answered its supervisor for this long hangs. Longer than for workers: what ends with it is every
+ * connection, and its event loop has been seen to stand still for a second on a machine with too much to do.
+ */
+export const GATEWAY_SILENCE_MAX_MS = 10_000;
+/** Longest account of the exception that ended a gateway. */
+export const LAST_WORDS_MAX_LENGTH = 16_384;
 /** Steps of the kill ladder: asked to stop, then SIGTERM, then SIGKILL. */
 export const STOP_ASK_MAX_MS = 1_000;
 export const STOP_TERM_MAX_MS = 1_000;
@@ -229,6 +266,8 @@ export const DEVICE_PROBE_INTERVAL_MS = 10_000;
 export const DEVICE_PROBE_PASS_COUNT = 3;
 /** Last lines of a worker's stderr that are kept for its crash report. */
 export const STDERR_TAIL_MAX_BYTES = 65_536;
+/** Longest line of a worker's output that goes into the log. */
+export const WORKER_LINE_MAX_LENGTH = 8_192;
 /** Time that what a dead worker still had in its pipes has to be read, before its death is told. */
 export const LAST_WORDS_MAX_MS = 100;
 
@@ -300,14 +339,17 @@ export const QUARANTINE_SWEEP_INTERVAL_MS = 30_000;
 /** Bytes of the folder of crash reports, Node's own included; and the most reports that can be configured. */
 export const CRASH_REPORTS_MAX_BYTES = 200 * 1_024 * 1_024;
 export const CRASH_REPORTS_MAX_COUNT = 1_000;
-/** Reports that may wait for a slow disk; each is at most about 70 KB. What comes on top is logged, not written. */
-export const CRASH_REPORT_QUEUE_MAX_COUNT = 32;
+/**
+ * Crash reports, and quarantined contents, that may wait for a slow disk: a report has at most about 70 KB, an utterance 1 MB.
+ * What comes on top is counted and logged, not written.
+ */
+export const DISK_QUEUE_MAX_COUNT = 32;
 /** Bytes of a worker's last words in a log line, where the report could not be written. */
 export const CRASH_LOG_STDERR_MAX_BYTES = 4_096;
 /** Largest report of Node's that is kept. Measured: 11 KB, more with many handles. */
 export const NODE_REPORT_MAX_BYTES = 1_024 * 1_024;
-/** Time the last crash reports have to be written when the server ends. */
-export const CRASH_REPORT_FLUSH_MAX_MS = 1_000;
+/** Time that the server waits for a disk when it starts and when it ends. */
+export const DISK_WAIT_MAX_MS = 1_000;
 
 /**
  * Attempts of `transcribe` to reach a server that has not answered yet: 2 to 4 s, enough for one that starts listening,
@@ -321,10 +363,18 @@ export const GATEWAY_END_MAX_MS = 10_000;
 
 const RELATIONS: readonly (readonly [lower: number, higher: number, why: string])[] = [
   [OPUS_MESSAGE_MAX_BYTES, PCM_MESSAGE_MAX_BYTES, 'an Opus packet is smaller than a PCM message'],
-  [PCM_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [FLOAT_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [CONTAINER_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [PCM_RATE_MAX_HZ, WAV_RATE_MAX_HZ, 'WAV holds at least what may come bare'],
+  [OPUS_MESSAGE_MAX_BYTES, WEBM_BLOCK_MAX_BYTES, 'a packet fits a block'],
+  [WEBM_BLOCK_MAX_BYTES, WEBM_SKIPPED_MAX_BYTES, 'what is skipped may be larger than what is kept'],
   [CONTROL_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
   [UTTERANCE_MAX_MS, RECOGNISER_PCM_MAX_MS, 'every utterance fits the recogniser'],
-  [SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS, IDLE_MAX_MS, 'a final comes before the idle close'],
+  [
+    SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS + CONTAINER_SLICE_MAX_MS,
+    IDLE_MAX_MS,
+    'a final comes before the idle close',
+  ],
   [EXHAUSTED_REPETITION_MIN_TOKENS_COUNT, REPETITION_MIN_TOKENS_COUNT, 'a spent budget is more suspect'],
   [OPUS_OUT_OF_STEP_MAX_COUNT, OPUS_EVIDENCE_COUNT, 'not every message has to be out of step'],
   [OPUS_FAULT_RUN_MAX_COUNT, FAULT_WINDOW_MAX_COUNT, 'a fresh decoder is tried before audio is given up'],
@@ -350,7 +400,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [HTTP_BODY_MAX_BYTES, HTTP_BODIES_MAX_BYTES, 'one request cannot take all the room'],
   [TRANSPORT_MESSAGE_MAX_BYTES, SEND_BUFFER_MAX_BYTES, 'what can be received can be sent'],
   [
-    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + CRASH_REPORT_FLUSH_MAX_MS,
+    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + DISK_WAIT_MAX_MS,
     GATEWAY_END_MAX_MS,
     'a gateway can end its workers and write what is known of them',
   ],
@@ -367,6 +417,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [OTLP_BATCH_MAX_COUNT, OTLP_QUEUE_MAX_COUNT, 'a slow collector costs no spans at first'],
   [GPU_PROBE_MAX_MS, GPU_PROBE_INTERVAL_MS, 'one look at the GPUs at a time'],
   [ADMIN_HEADERS_MAX_MS, ADMIN_REQUEST_MAX_MS, 'the headers are part of the request'],
+  [HEARTBEAT_MAX_MS, GATEWAY_SILENCE_MAX_MS, 'a worker is given up before its gateway is'],
   [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],
   [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
   [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],

@@ -161,6 +161,14 @@ export function trimLog(track: RemoteTrack, checkpoint: { inputSeq: number; stat
   for (const { input } of dropped) track.logBytes -= costBytes(input);
 }
 
+/** How long the input that is timed took, if the worker has now taken it. */
+export function takeTimed(track: RemoteTrack, takenSeq: number, nowMs: number): number | undefined {
+  if (track.timed === undefined || track.timed.seq > takenSeq) return undefined;
+  const tookMs = nowMs - track.timed.atMs;
+  track.timed = undefined;
+  return tookMs;
+}
+
 /** What an input counts for in the bound on a log. */
 export function costBytes(input: TrackInput): number {
   return INPUT_OVERHEAD_BYTES + (input.type === 'audio' ? input.bytes.length : 0);

@@ -271,7 +271,7 @@ export class Scheduler {
       if (final === undefined) return undefined;
       const { pcm } = final.request.audio;
       if (!final.request.isWanted()) this.#abandon(final.request);
-      else if (final.strikes.isPoison) this.#condemn(final.request);
+      else if (final.strikes.isPoison) this.#condemn(final.request, final.strikes);
       // The same audio may have become poison in another session while this one waited.
       else if (this.#poisonMemory.judge(pcm) === 'poison') this.#refuse(final.request);
       else return final;
@@ -283,9 +283,9 @@ export class Scheduler {
     failed(new InferenceError('unavailable', 'nobody waits for it any more'));
   }
 
-  #condemn({ audio, failed }: FinalRequest): void {
+  #condemn({ audio, failed }: FinalRequest, strikes: Strikes): void {
     this.#options.telemetry.count('jobs_total', { kind: 'final', outcome: 'failed' });
-    this.#poisonMemory.condemn(audio.pcm);
+    this.#poisonMemory.condemn(audio.pcm, strikes.deathCount);
     failed(new InferenceError('poison', 'workers ended on this audio; it is not tried again'));
   }
 
@@ -332,7 +332,7 @@ export class Scheduler {
   #retryOrFail(final: QueuedFinal, error: unknown): void {
     const { telemetry } = this.#options;
     if (final.strikes.isPoison) {
-      this.#condemn(final.request);
+      this.#condemn(final.request, final.strikes);
       return;
     }
     if (error instanceof InferenceError && error.retryable && !this.#isClosed) {

@@ -12,23 +12,23 @@ import { DeliveryQueue } from './delivery_queue.ts';
 import { LimitError, type TranscriptionError } from './errors.ts';
 import { InputMeter } from './input_meter.ts';
 import {
-  AUDIO_STOPPED_GRACE_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_OBJECTIVE_MS,
   FINAL_WAIT_MAX_MS,
   PENDING_DELIVERY_MAX_COUNT,
   RECOGNISER_PCM_MIN_MS,
+  SESSION_MAX_MS,
 } from './limits.ts';
 import type { PartialRequest, PartialSource, Scheduler } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
-import { expiryOf } from './session_expiry.ts';
+import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import { SessionRecord } from './session_record.ts';
 import type { SessionSettings } from './session_settings.ts';
 import type { SessionTrace } from './session_trace.ts';
 import type { Telemetry } from './telemetry.ts';
 import { judgeText } from './text_guard.ts';
-import { faultError } from './track_fault.ts';
+import { faultError, overrunError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
 import { estimateWordTimes } from './word_times.ts';
 
@@ -117,22 +117,22 @@ export class Session implements PartialSource {
   /** One binary message of audio. The session owns `bytes` from here on. */
   push(bytes: Uint8Array): void {
     if (this.#state !== 'open') return;
-    this.#heardAtMs = this.#options.clock.nowMs();
+    const { clock, settings } = this.#options;
+    this.#heardAtMs = clock.nowMs();
     this.#record.received(bytes.length);
     // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
     if (bytes.length === 0) return;
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
-    const verdict = this.#meter.judge(bytes, this.#audioAtMs);
+    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
+    const verdict = this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
     }
     if (verdict === 'throttled') this.#notice('input_throttled', THROTTLED_TEXT);
     if (this.#track.push({ type: 'audio', bytes }) === 'full') {
-      this.fail(
-        new LimitError('too_fast', 'audio comes faster than it can be decoded; send it in real time'),
-      );
+      this.fail(overrunError(this.#meter.isAhead));
     }
   }
 
@@ -162,12 +162,13 @@ export class Session implements PartialSource {
   }
 
   /**
-   * The server is going away. An utterance in progress may come to its natural end for a while; then, or at once
-   * if nobody speaks, the session stops.
+   * The session is to go on elsewhere: the server is going away, or it has lasted as long as one may. An utterance in
+   * progress may come to its natural end for a while; then, or at once if nobody speaks, the session stops.
    */
-  drain(deadlineMs: number): void {
+  drain(): void {
     if (this.#state !== 'open' || this.#stopAtMs !== undefined) return;
-    this.#stopAtMs = this.#options.clock.nowMs() + DRAIN_SPEECH_MAX_MS;
+    const deadlineMs = this.#speaking === undefined ? 0 : DRAIN_SPEECH_MAX_MS;
+    this.#stopAtMs = this.#options.clock.nowMs() + deadlineMs;
     this.#options.onEvent({
       type: 'goAway',
       deadlineMs,
@@ -206,19 +207,19 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const stoppedAfterMs = this.#options.settings.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
-    const expiry = expiryOf({
-      nowMs,
-      openedAtMs: this.#openedAtMs,
-      heardAtMs: this.#heardAtMs,
-      stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
-    });
+    const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
+    const expiry = expiryOf({ nowMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
     this.#giveUpOldest(nowMs);
     if (expiry !== undefined) this.fail(expiry);
     if (this.#state !== 'open') return;
-    if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
+    if (nowMs - this.#openedAtMs >= SESSION_MAX_MS && this.#stopAtMs === undefined) {
+      this.drain();
+    } else if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (
+      !this.#toldAudioStopped &&
+      nowMs - this.#audioAtMs > audioStoppedAfterMs(this.#options.settings)
+    ) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }
@@ -307,7 +308,7 @@ export class Session implements PartialSource {
         this.#endUtterance(event);
         return;
       case 'fault':
-        this.#onFault(event.code);
+        this.#onFault(event);
         return;
       case 'flushed':
         if (event.id === STOP_FLUSH) {
@@ -327,11 +328,13 @@ export class Session implements PartialSource {
   #notePause(likelyEndSamples: number | undefined): void {
     const utterance = this.#speaking;
     if (utterance === undefined || utterance.likelyEndSamples === likelyEndSamples) return;
+    const { scheduler } = this.#options;
     if (utterance.wasHeardToLikelyEnd) this.#record.earlyFinal('wasted');
     utterance.likelyEndSamples = likelyEndSamples;
-    if (likelyEndSamples !== undefined) this.#record.mark('pause', utterance);
-    if (likelyEndSamples !== undefined) this.#options.scheduler.hurry(this);
-    else this.#options.scheduler.unhurry(this);
+    if (likelyEndSamples !== undefined) {
+      this.#record.mark('pause', utterance);
+      scheduler.hurry(this);
+    } else scheduler.unhurry(this);
   }
 
   #beginUtterance({ startSamples, decidedAtSamples }: Extract<TrackEvent, { type: 'speechStart' }>): void {
@@ -447,12 +450,12 @@ export class Session implements PartialSource {
     });
   }
 
-  #onFault(code: Extract<TrackEvent, { type: 'fault' }>['code']): void {
+  #onFault({ code, reason }: Extract<TrackEvent, { type: 'fault' }>): void {
     if (code === 'undecodable_packet') {
       this.#notice('packets_lost', 'an audio packet could not be decoded; it was concealed');
       return;
     }
-    this.fail(faultError(code, this.#options.settings.format));
+    this.fail(faultError({ code, reason }, this.#options.settings.format));
   }
 
   #notice(code: NoticeCode, message: string, utteranceId?: number): void {

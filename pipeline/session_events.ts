@@ -46,6 +46,7 @@ export type SessionEvent =
   /** The server is going away: finals for what was heard follow, then `done`; go on elsewhere from here. */
   | {
       readonly type: 'goAway';
+      /** Time that audio is still heard for at most; 0 where nobody speaks. */
       readonly deadlineMs: number;
       readonly ackedAudioMs: number;
       readonly nextUtteranceId: number;

@@ -1,11 +1,17 @@
 /** The bounds on a session's time. */
+import { isContainerEncoding } from './audio.ts';
 import { InferenceError, LimitError, type TranscriptionError } from './errors.ts';
-import { IDLE_MAX_MS, SESSION_MAX_MS, SESSION_STOP_MAX_MS } from './limits.ts';
+import {
+  AUDIO_STOPPED_GRACE_MS,
+  CONTAINER_SLICE_MAX_MS,
+  IDLE_MAX_MS,
+  SESSION_STOP_MAX_MS,
+} from './limits.ts';
+import type { SessionSettings } from './session_settings.ts';
 
 /** A session's times on the clock. */
 export interface SessionTimes {
   readonly nowMs: number;
-  readonly openedAtMs: number;
   /** When the client last gave a sign of life. */
   readonly heardAtMs: number;
   /** When it asked for the end; undefined while it has not. */
@@ -14,19 +20,21 @@ export interface SessionTimes {
 
 /** What a session whose time is over ends with; undefined while it may go on. */
 export function expiryOf(times: SessionTimes): TranscriptionError | undefined {
-  const { nowMs, openedAtMs, heardAtMs, stoppedAtMs } = times;
+  const { nowMs, heardAtMs, stoppedAtMs } = times;
   if (stoppedAtMs !== undefined) {
     if (nowMs - stoppedAtMs <= SESSION_STOP_MAX_MS) return undefined;
     const what = 'the last finals could not be computed in time';
     return new InferenceError('unavailable', what, { retryable: true });
-  }
-  if (nowMs - openedAtMs > SESSION_MAX_MS) {
-    const what = `a session lasts at most ${SESSION_MAX_MS / 60_000} minutes; open a new one`;
-    return new LimitError('session_too_long', what);
   }
   if (nowMs - heardAtMs > IDLE_MAX_MS) {
     const what = `no audio for ${IDLE_MAX_MS / 1000} s; send keepAlive while muted`;
     return new LimitError('idle_timeout', what);
   }
   return undefined;
+}
+
+/** Time without a message after which audio has stopped, and an utterance in progress ends as if silence had followed. */
+export function audioStoppedAfterMs({ endpointing, format }: SessionSettings): number {
+  const sliceMs = isContainerEncoding(format.encoding) ? CONTAINER_SLICE_MAX_MS : 0;
+  return endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS + sliceMs;
 }

@@ -285,6 +285,11 @@ export const METRICS = {
     help: 'Worker processes that are slower than they could be; the log says why.',
     labels: { role: ROLES },
   },
+  gateway_restarts_total: {
+    kind: 'counter',
+    help: 'Gateways that the supervisor has started in place of one that died, since it was started itself.',
+    labels: {},
+  },
   crash_reports_total: {
     kind: 'counter',
     help: 'Crash reports written.',

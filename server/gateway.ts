@@ -27,6 +27,7 @@ import { Readiness } from './readiness.ts';
 import { SessionChronicle } from './session_chronicle.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
+import type { SupervisorLink } from './supervisor_link.ts';
 import type { TlsFiles } from './transport.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
@@ -58,6 +59,8 @@ export interface RunningServer {
 /** What a test may replace. */
 export interface ServerParts {
   readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
+  /** What a supervisor above this process has counted. */
+  readonly supervisor?: Pick<SupervisorLink, 'counts'>;
   /** What inference workers run on, instead of the configured device. */
   readonly device?: string;
   /** Changes what is read of the load. */
@@ -79,6 +82,8 @@ export async function startServer(
   }
 }
 
+const UNSUPERVISED = { counts: { restarts: 0, reports: 0 } };
+
 class Gateway {
   readonly #config: Config;
   readonly #log: RootLog;
@@ -99,11 +104,15 @@ class Gateway {
   readonly #gpuProbe: GpuProbe;
   readonly #spans: OtlpExporter | undefined;
   readonly #chronicle: SessionChronicle;
+  readonly #supervisor: Pick<SupervisorLink, 'counts'>;
+  readonly #countedBySupervisor = { restarts: 0, reports: 0 };
   readonly #load: LoadMonitor;
   readonly #memoryRoom: MemoryRoom;
   #closed: Promise<void> | undefined;
 
-  constructor(config: Config, log: RootLog, { workerModules = {}, device, disturbLoad }: ServerParts) {
+  constructor(config: Config, log: RootLog, parts: ServerParts) {
+    const { workerModules = {}, device, disturbLoad, supervisor = UNSUPERVISED } = parts;
+    this.#supervisor = supervisor;
     this.#config = config;
     this.#log = log;
     this.#slowedWorkers = new SlowedWorkers(log);
@@ -359,6 +368,14 @@ class Gateway {
     });
   }
 
+  #reportSupervisor(telemetry: Telemetry): void {
+    const counted = this.#countedBySupervisor;
+    const { restarts, reports } = this.#supervisor.counts;
+    telemetry.count('gateway_restarts_total', {}, restarts - counted.restarts);
+    telemetry.count('crash_reports_total', { role: 'gateway' }, reports - counted.reports);
+    Object.assign(counted, { restarts, reports });
+  }
+
   #collect(telemetry: Telemetry): void {
     telemetry.set('sessions_active', {}, this.#registry.count);
     const freeCount =
@@ -374,6 +391,7 @@ class Gateway {
     telemetry.set('sessions_max', {}, this.#config.maxSessions);
     telemetry.set('audio_kept_bytes', {}, this.#audioPool.keptBytes);
     telemetry.set('send_buffered_bytes', {}, this.#clients.bufferedBytes);
+    this.#reportSupervisor(telemetry);
     reportHealth(telemetry, this.#health());
     const workers = this.#workers();
     this.#workerGauges.report(telemetry, workers);

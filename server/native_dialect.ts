@@ -5,6 +5,7 @@ import { CLOSE_CODES, LimitError, ProtocolError, TranscriptionError } from '../p
 import { messageMaxBytes } from '../pipeline/input_meter.ts';
 import {
   AHEAD_OF_REALTIME_MAX_MS,
+  CATCH_UP_RATIO,
   CONTROL_MESSAGE_MAX_BYTES,
   HANDSHAKE_MAX_MS,
   IDLE_MAX_MS,
@@ -118,6 +119,7 @@ export class NativeDialect implements ConnectionListener {
         idleMaxMs: IDLE_MAX_MS,
         sessionMaxMs: SESSION_MAX_MS,
         aheadOfRealtimeMaxMs: AHEAD_OF_REALTIME_MAX_MS,
+        catchUpRatio: CATCH_UP_RATIO,
       },
       endpointing: settings.endpointing,
     };

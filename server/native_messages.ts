@@ -21,11 +21,13 @@ import type { SessionSettings } from '../pipeline/session_settings.ts';
 const START = z.object({
   type: z.literal('start'),
   version: z.literal(PROTOCOL_VERSION),
-  audio: z.object({
-    encoding: z.enum(AUDIO_ENCODINGS),
-    sampleRateHz: z.int().min(PCM_RATE_MIN_HZ).max(PCM_RATE_MAX_HZ).optional(),
-    channels: z.int().min(1).max(2).optional(),
-  }),
+  audio: z
+    .object({
+      encoding: z.enum(AUDIO_ENCODINGS).optional(),
+      sampleRateHz: z.int().min(PCM_RATE_MIN_HZ).max(PCM_RATE_MAX_HZ).optional(),
+      channels: z.int().min(1).max(2).optional(),
+    })
+    .optional(),
   token: z.string().min(1).max(CREDENTIAL_MAX_BYTES).optional(),
   model: z.string().max(100).optional(),
   language: z.string().max(35).optional(),
@@ -70,7 +72,7 @@ export function parseClientMessage(text: string): ClientMessage {
  * The `start` message that a URL's query stands for, or undefined if it names no setting. Names are those of the
  * message, dotted: `?audio.encoding=opus&endpointing.silenceMs=300`; `encoding`, `sampleRateHz`, `channels`,
  * `silenceMs` and `maxUtteranceMs` work alone too. Unknown names are ignored. Throws `ProtocolError` (`bad_message`)
- * that names every setting that is wrong or there twice, and the encoding if other settings come without one.
+ * that names every setting that is wrong or there twice.
  */
 export function startFromQuery(query: URLSearchParams): StartMessage | undefined {
   const named: string[] = [];
@@ -136,9 +138,9 @@ export function settingsOf(
   const maxUtteranceMs = start.endpointing?.maxUtteranceMs ?? defaults.maxUtteranceMs;
   return {
     format: {
-      encoding: start.audio.encoding,
-      sampleRateHz: start.audio.sampleRateHz ?? 16_000,
-      channels: start.audio.channels ?? 1,
+      encoding: start.audio?.encoding ?? 'auto',
+      sampleRateHz: start.audio?.sampleRateHz ?? 16_000,
+      channels: start.audio?.channels ?? 1,
     },
     endpointing: { silenceMs, maxUtteranceMs },
     partials: start.partials ?? true,

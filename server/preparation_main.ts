@@ -4,8 +4,8 @@ import { EXIT_ORPHANED } from '../pipeline/errors.ts';
 
 // Nobody waits for it any more. What it leaves behind is swept by the next preparation.
 process.once('disconnect', () => process.exit(EXIT_ORPHANED));
-// A terminal's Ctrl-C reaches the whole group; the parent decides when this ends.
-process.on('SIGINT', () => undefined);
+// A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the parent decides when this ends.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
 const { warning } = await prepareRecogniser(JSON.parse(process.argv[2] ?? '{}') as RecogniserOptions);
 if (warning !== undefined) process.stderr.write(`${warning}\n`);
 process.exit(0);

@@ -149,7 +149,7 @@ export class SessionRegistry {
       .sort((a, b) => b.quietMs - a.quietMs);
     if (quietest === undefined) return false;
     // Where to go on comes first, then that it should be elsewhere.
-    quietest.session.drain(0);
+    quietest.session.drain();
     const what = 'the server needs its room for people who speak; connect again';
     quietest.session.fail(new OverloadError('shed', what, { retryable: true }));
     this.#options.telemetry.count('sessions_shed_total', {});
@@ -163,7 +163,7 @@ export class SessionRegistry {
       this.#resolveEmpty = resolve;
     });
     this.#each((session) => {
-      session.drain(DRAIN_MAX_MS);
+      session.drain();
     });
     if (this.#sessions.size === 0) return;
     let cancelDeadline: Cancel | undefined;

@@ -29,8 +29,8 @@ export function openWorkerChannel<Reply>(options: {
   process.once('disconnect', () => {
     options.exit(EXIT_ORPHANED);
   });
-  // A terminal's Ctrl-C reaches the whole group; the gateway decides when its workers end.
-  process.on('SIGINT', () => undefined);
+  // A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the gateway decides when its workers end.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
   return channel;
 }
 

@@ -58,7 +58,7 @@ void describe('a worker that crashes leaves a report and costs nobody a word', (
     assert.equal((await stat(crashDir)).mode & 0o777, 0o700);
   });
 
-  it('[LOG15] the log line of a death names the session whose job it was', async () => {
+  it('[LOG16] the log line of a death names the session whose job it was', async () => {
     const rules = [{ mark: 21_000, fault: 'SIGSEGV', onceFile: join(folder.path, 'once') }] as const;
     server = await startFaultyServer({ folder: folder.path, worker: faultyWorker({ rules }) });
     const client = await upload(server, await markedSpeech(21_000));

@@ -157,19 +157,24 @@ describe('audio pool: poison', () => {
     await close(world);
   });
 
-  it('[AUD22] a storm of kills condemns nobody and changes nothing', async () => {
+  it('[AUD22] a storm of kills and stops condemns nobody and changes nothing', async () => {
     const alone = await hearAlone(INNOCENT);
-    const kill = fc.record({ at: fc.nat(250), side: fc.constantFrom<Kill['side']>('before', 'after') });
+    const kill = fc.record({
+      at: fc.nat(250),
+      side: fc.constantFrom<Kill['side']>('before', 'after'),
+      how: fc.constantFrom('killed' as const, 'stopped' as const),
+    });
     const shape = fc.record({
       workerCount: fc.integer({ min: 1, max: 3 }),
       spareCount: fc.nat(1),
       // One after another: the second takes what the first has left a worker to try.
-      kills: fc
-        .tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200))
-        .map(([kills, from]) => [
-          ...kills,
-          ...[0, 1, 2, 3].map((more) => ({ at: from + more, side: 'before' as const })),
-        ]),
+      kills: fc.tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200)).map(([kills, from]) => [
+        ...kills,
+        ...[0, 1, 2, 3].map((more) => ({
+          ...{ at: from + more, side: 'before' as const },
+          how: more % 2 === 0 ? ('killed' as const) : ('stopped' as const),
+        })),
+      ]),
     });
     await fc.assert(
       fc.asyncProperty(shape, async (options) => {
@@ -237,6 +242,27 @@ describe('audio pool: poison', () => {
       });
     }
   }
+
+  it('[AUD29] a worker that was dying already when it took a track over does not speak against it', async () => {
+    for (const time of [1, 10, INPUT_COALESCE_MS + 5]) {
+      const alone = await hearAlone(INNOCENT);
+      const world = new AudioWorld({ workerCount: 1, spareCount: 1 });
+      await settle();
+      const innocent = { ...world.open(), script: INNOCENT };
+      for (const input of inputsOf(INNOCENT)) innocent.track.push(input);
+      await world.clock.advance(INPUT_COALESCE_MS);
+      const [first, second] = [world.launcher.at(0), world.launcher.at(1)];
+      // Both are ended at the same time; the system takes longer over the second.
+      second.onMessage = () => undefined;
+      first.end({ signal: 'SIGSEGV' });
+      await world.clock.advance(time);
+      second.end({ signal: 'SIGSEGV' });
+      await world.until(() => isAnswered(innocent));
+      assert.deepEqual(innocent.heard, alone);
+      assert.equal(world.telemetry.total('audio_poisons_total', { outcome: 'ended' }), 0);
+      await close(world);
+    }
+  });
 
   it('[AUD27] the same poison in session after session costs two workers, once, and parks none', async () => {
     const world = new AudioWorld({ workerCount: 1, spareCount: 1, poison: 'kills' });
@@ -311,6 +337,16 @@ describe('audio pool: poison', () => {
   it('[AUD24] a message that is given up is replaced by one that lasts as long', () => {
     const pcm = blankAudio(Uint8Array.of(1, 2, 3), FORMAT);
     assert.deepEqual(pcm, new Uint8Array(3));
+    for (const [encoding, silence] of [
+      ['pcm_f32le', 0],
+      ['mulaw', 0xff],
+      ['alaw', 0xd5],
+      ['auto', 0],
+      ['webm_opus', 0],
+    ] as const) {
+      const blank = blankAudio(Uint8Array.of(1, 2, 3), { ...FORMAT, encoding });
+      assert.deepEqual(blank, new Uint8Array(3).fill(silence));
+    }
     const opus = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 } as const;
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (bytes) => {

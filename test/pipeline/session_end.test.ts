@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { msToSamples, type AudioEncoding } from '../../pipeline/audio.ts';
 import {
+  AHEAD_OF_REALTIME_CLOSE_MS,
   AHEAD_OF_REALTIME_MAX_MS,
   AUDIO_STOPPED_GRACE_MS,
+  CONTAINER_SLICE_MAX_MS,
   DRAIN_SPEECH_MAX_MS,
   IDLE_MAX_MS,
   SESSION_MAX_MS,
   SESSION_STOP_MAX_MS,
 } from '../../pipeline/limits.ts';
+import type { Refusal } from '../../pipeline/refusal.ts';
 import type { Session } from '../../pipeline/session.ts';
+import type { SessionEvent } from '../../pipeline/session_events.ts';
 import { settle } from '../support/fake_clock.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
 import { MESSAGE, SETTINGS, SessionSetting } from '../support/session_setting.ts';
@@ -32,6 +37,22 @@ describe('session: the clock', () => {
     await setting.clock.advance(stoppedAfterMs + 1);
     setting.session.tick();
     assert.equal(setting.track.inputs.filter(({ type }) => type === 'audioStopped').length, 2);
+  });
+
+  it('[CON14] a recorder sends slices: audio has not stopped before the next one could be full', async () => {
+    const format = { ...SETTINGS.format, encoding: 'auto' } as const;
+    const setting = new SessionSetting({ format });
+    for (let slice = 0; slice < 5; slice++) {
+      setting.session.push(MESSAGE);
+      await setting.clock.advance(1_400);
+      setting.session.tick();
+    }
+    assert(setting.track.inputs.every(({ type }) => type === 'audio'));
+    await setting.clock.advance(
+      SETTINGS.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS + CONTAINER_SLICE_MAX_MS,
+    );
+    setting.session.tick();
+    assert.equal(setting.track.inputs.at(-1)?.type, 'audioStopped');
   });
 
   it('[SES31] without audio or keepAlive the session is closed as idle; keepAlive and empty messages prevent it', async () => {
@@ -68,16 +89,25 @@ describe('session: the clock', () => {
     assert.equal(setting.telemetry.total('packets_total', { outcome: 'ignored' }), 1);
   });
 
-  it('[SES33] a session ends when it has lasted as long as it may', async () => {
-    const setting = new SessionSetting();
-    setting.clock.stall(SESSION_MAX_MS);
+  it('[SES33] a session that has lasted as long as it may is drained, in mid-word too', async () => {
+    const setting = new SessionSetting({ partials: false });
+    setting.clock.stall(SESSION_MAX_MS - 1);
+    setting.track.start();
+    setting.track.speak(1_000);
     setting.session.keepAlive();
     setting.session.tick();
-    assert.equal(setting.failure, undefined);
+    assert.deepEqual(setting.of('goAway'), []);
     setting.clock.stall(1);
     setting.session.tick();
-    assert.equal(setting.failure, 'session_too_long');
-    await settle();
+    setting.session.tick();
+    assert.deepEqual(setting.of('goAway'), [
+      { type: 'goAway', deadlineMs: DRAIN_SPEECH_MAX_MS, ackedAudioMs: 0, nextUtteranceId: 1 },
+    ]);
+    setting.track.end();
+    setting.session.tick();
+    setting.track.answerFlushes();
+    await setting.succeed('the end');
+    assert.deepEqual(setting.types, ['speechStart', 'goAway', 'speechEnd', 'final', 'done']);
   });
 
   it('[SES34] a stop that cannot be answered does not wait for ever', async () => {
@@ -99,10 +129,10 @@ describe('session: drain and end', () => {
     const setting = new SessionSetting();
     setting.track.utter();
     await setting.succeed('one');
-    setting.session.drain(25_000);
-    setting.session.drain(25_000);
+    setting.session.drain();
+    setting.session.drain();
     assert.deepEqual(setting.of('goAway'), [
-      { type: 'goAway', deadlineMs: 25_000, ackedAudioMs: 1_000, nextUtteranceId: 2 },
+      { type: 'goAway', deadlineMs: 0, ackedAudioMs: 1_000, nextUtteranceId: 2 },
     ]);
     setting.track.answerFlushes();
     assert.equal(setting.events.at(-1)?.type, 'done');
@@ -112,7 +142,7 @@ describe('session: drain and end', () => {
     const setting = new SessionSetting();
     setting.track.start();
     setting.track.speak(1_000);
-    setting.session.drain(25_000);
+    setting.session.drain();
     setting.session.push(MESSAGE);
     setting.session.tick();
     assert.deepEqual(
@@ -129,7 +159,7 @@ describe('session: drain and end', () => {
   it('[SES42] drained in endless speech, the session stops when the time for that is over', async () => {
     const setting = new SessionSetting({ partials: false });
     setting.track.start();
-    setting.session.drain(25_000);
+    setting.session.drain();
     await setting.clock.advance(DRAIN_SPEECH_MAX_MS - 1);
     setting.session.push(MESSAGE);
     setting.session.tick();
@@ -153,7 +183,7 @@ describe('session: drain and end', () => {
     setting.session.push(MESSAGE);
     setting.session.flush('x');
     setting.session.stop();
-    setting.session.drain(1);
+    setting.session.drain();
     setting.session.tick();
     setting.session.notePartialsSuspended(true);
     setting.track.speak(100);
@@ -190,7 +220,12 @@ describe('session: drain and end', () => {
   });
 
   it('[SES45] audio that cannot be kept up with, or comes much too fast, ends the session; faster is a notice first', () => {
+    const behind = new SessionSetting();
+    behind.track.isFull = true;
+    behind.session.push(MESSAGE);
+    assert.equal(behind.failure, 'overloaded', 'who speaks in real time is not to blame');
     const full = new SessionSetting();
+    for (let i = 0; i <= AHEAD_OF_REALTIME_MAX_MS / 1_000; i++) full.session.push(new Uint8Array(32_000));
     full.track.isFull = true;
     full.session.push(MESSAGE);
     assert.equal(full.failure, 'too_fast');
@@ -213,6 +248,39 @@ describe('session: drain and end', () => {
     assert.equal(setting.of('notice')[0]?.code, 'packets_lost');
     setting.track.emit({ type: 'fault', code: 'unsupported_audio', count: 31 });
     assert.equal(setting.failure, 'unsupported_audio');
+  });
+
+  it('[ENC5] a refusal says what the audio is and what to send instead', () => {
+    const refuse = (encoding: AudioEncoding, reason?: Refusal): SessionEvent | undefined => {
+      const setting = new SessionSetting({ format: { ...SETTINGS.format, encoding } });
+      setting.track.emit({ type: 'fault', code: 'unsupported_audio', count: 1, ...(reason && { reason }) });
+      return setting.events.at(-1);
+    };
+    for (const [encoding, reason, code, words] of [
+      ['opus', undefined, 'unsupported_audio', /^the bytes are not opus: send what `audio.encoding` names$/],
+      ['opus', 'webm', 'unsupported_audio', /^the bytes are not opus: this is WebM: name `webm_opus`/],
+      ['auto', undefined, 'unsupported_audio', /^the audio cannot be read: too much of it/],
+      ['auto', 'mp4', 'unsupported_audio', /MP4.*record `audio\/webm;codecs=opus`, or send PCM$/],
+      ['auto', 'unknown', 'unsupported_audio', /name `audio.encoding`/],
+      ['ogg_opus', 'codec', 'unsupported_audio', /^the bytes are not ogg_opus: its audio is not Opus$/],
+      ['webm_opus', 'too_fast', 'too_fast', /^one message holds more than a minute/],
+    ] as const) {
+      const event = refuse(encoding, reason);
+      assert(event?.type === 'failed');
+      assert.equal(event.error.code, code);
+      assert.match(event.error.message, words);
+    }
+  });
+
+  it('[CON12] how far a container is ahead is known when it is decoded, and counts from then on', () => {
+    const format = { ...SETTINGS.format, encoding: 'webm_opus' } as const;
+    const setting = new SessionSetting({ format, originAudioMs: 5_000 });
+    setting.track.decodedSamples = msToSamples(5_000 + AHEAD_OF_REALTIME_CLOSE_MS);
+    setting.session.push(MESSAGE);
+    assert.equal(setting.of('notice')[0]?.code, 'input_throttled');
+    setting.track.decodedSamples += 100;
+    setting.session.push(MESSAGE);
+    assert.equal(setting.failure, 'too_fast');
   });
 
   it('[SES47] partials suspended and resumed are told to those who asked for partials', () => {

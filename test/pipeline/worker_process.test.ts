@@ -20,6 +20,7 @@ class Watched {
   readonly process: WorkerProcess<EchoRequest>;
   readonly messages: (EchoReply | ControlReply)[] = [];
   readonly exits: WorkerExit[] = [];
+  endedCount = 0;
   readonly #events = new EventEmitter();
 
   constructor(launch: Launcher) {
@@ -31,7 +32,12 @@ class Watched {
         this.messages.push(message);
         this.#events.emit('message');
       },
+      ended: () => {
+        assert.equal(this.exits.length, 0, 'the end comes before the exit');
+        this.endedCount++;
+      },
       exited: (exit) => {
+        assert.equal(this.endedCount, this.process.pid === 0 ? 0 : 1, 'once');
         assert(hasReturned, 'nothing is told before the launcher has returned');
         this.exits.push(exit);
         this.#events.emit('exited');

@@ -4,7 +4,7 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { describe, it } from 'node:test';
-import { CRASH_REPORT_FLUSH_MAX_MS, CRASH_REPORT_QUEUE_MAX_COUNT } from '../../pipeline/limits.ts';
+import { DISK_WAIT_MAX_MS, DISK_QUEUE_MAX_COUNT } from '../../pipeline/limits.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { runCli } from '../../server/cli.ts';
 import { CrashReports, type CrashFacts, type CrashReport } from '../../server/crash_reports.ts';
@@ -227,19 +227,19 @@ void describe('crash reports', () => {
     files.hold = new Promise((resolve) => {
       release = resolve;
     });
-    for (let i = 0; i < CRASH_REPORT_QUEUE_MAX_COUNT + 5; i++) setting.reports.record(factsOf(i));
+    for (let i = 0; i < DISK_QUEUE_MAX_COUNT + 5; i++) setting.reports.record(factsOf(i));
     assert.equal(setting.failureCount, 5);
     let isClosed = false;
     const closed = setting.reports.close().then(() => {
       isClosed = true;
     });
-    await setting.clock.advance(CRASH_REPORT_FLUSH_MAX_MS - 1);
+    await setting.clock.advance(DISK_WAIT_MAX_MS - 1);
     assert.equal(isClosed, false);
     await setting.clock.advance(1);
     await closed;
     release();
     await setting.reports.close();
-    assert.equal(files.contents.size, CRASH_REPORT_QUEUE_MAX_COUNT);
+    assert.equal(files.contents.size, DISK_QUEUE_MAX_COUNT);
   });
 
   it('[CRA16] credentials, quoted speech and long encoded stretches are taken out of last words; stacks stay', () => {

@@ -245,7 +245,7 @@ describe('native dialect: session', () => {
     const ready = setting.connection.messages[0];
     assert(goAway?.type === 'goAway' && ready?.type === 'ready');
     assert.deepEqual(goAway.resume, { sessionId: ready.sessionId, fromAudioMs: 1_000, nextUtteranceId: 2 });
-    assert.equal(goAway.deadlineMs, DRAIN_MAX_MS);
+    assert.equal(goAway.deadlineMs, 0);
     assert.deepEqual(setting.connection.closes, [{ code: CLOSE_CODES.draining, reason: 'draining' }]);
     assert.equal(setting.clock.timerCount, 0);
   });

@@ -67,7 +67,7 @@ const REPORT: TraceReport = {
 };
 
 void describe('session chronicle', () => {
-  it('[LOG14] a session has one line at its end, with its id, outcome and duration, and never what was said', async () => {
+  it('[LOG15] a session has one line at its end, with its id, outcome and duration, and never what was said', async () => {
     const { clock, log, kept } = chronicle();
     kept.begin('a', SETTINGS);
     kept.note('a', FINAL);

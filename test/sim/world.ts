@@ -199,6 +199,9 @@ class World {
         if (message.type === 'outputs') this.#observedAudio.noteReply(message);
         listener.message(message);
       },
+      ended: () => {
+        listener.ended();
+      },
       exited: (exit) => {
         listener.exited(exit);
       },

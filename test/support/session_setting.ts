@@ -18,6 +18,7 @@ export class ScriptedTrack implements AudioPool, AudioTrack {
   isClosed = false;
   isFull = false;
   isBehind = false;
+  decodedSamples = 0;
   #onEvent: (event: TrackEvent) => void = () => undefined;
   #endSamples = 0;
   #startSamples = 0;
