@@ -61,9 +61,9 @@ void describe('rules, as promtool sees them', { skip, concurrency: false }, () =
     }));
     for (const { path, content } of files) await writeFile(path, content);
     await new Promise<void>((resolve, reject) => {
-      execFile('promtool', ['test', 'rules', ...files.map(({ path }) => path)], (error, stdout) => {
+      execFile('promtool', ['test', 'rules', ...files.map(({ path }) => path)], (error, stdout, stderr) => {
         if (error === null) resolve();
-        else reject(new Error(stdout));
+        else reject(new Error(`${stdout}${stderr}`));
       });
     });
   });
