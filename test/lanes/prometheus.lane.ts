@@ -16,7 +16,7 @@ import { speak, writeScripts, type Script } from '../chaos/crowd.ts';
 import { sendSignal } from '../chaos/worker_deaths.ts';
 import { ALERT_SCENARIOS, promtoolTests } from '../observe/alert_scenarios.ts';
 import { missingPrometheus, RealPrometheus } from '../observe/prometheus.ts';
-import { faultyWorker, upload, type FaultyServer } from '../support/faulty_worker.ts';
+import { faultyWorker, upload } from '../support/faulty_worker.ts';
 import { WebSocket } from 'ws';
 import { fetchWorkers, startRealServer, type RealServer } from '../support/real_server.ts';
 
@@ -120,7 +120,7 @@ void describe('a real Prometheus at a real server with faults', { skip, concurre
 
   it('[OBS8] deaths, late finals, lost utterances and quarantine fire, and every panel has data', async () => {
     for (let i = 0; i < POISON_COUNT; i++) {
-      void upload(server as unknown as FaultyServer, await markedSpeech(FIRST_POISON + i));
+      void upload(server, await markedSpeech(FIRST_POISON + i));
     }
     for (let round = 0; round < 4; round++) {
       const workers = (await fetchWorkers(server)).filter(
