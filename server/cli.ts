@@ -7,6 +7,7 @@ import { loadConfig, TOKEN_VARIABLE, type Config, type Flags, type LoadedConfig 
 import { choiceOption, secondsOption, speedOption } from './cli_options.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
+import { httpUrl } from './http_url.ts';
 import type { RootLog } from './log.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
@@ -105,6 +106,7 @@ function createProgram(shell: Shell): Command {
   addQuarantine(program, shell);
   addKeys(program, shell);
   addToken(program, shell);
+  addTrace(program, shell);
   addConfig(program, shell);
   return program;
 }
@@ -357,6 +359,24 @@ function addQuarantine(program: Command, shell: Shell): void {
       const { clearQuarantine } = await import('./quarantine_command.ts');
       await finish(await clearQuarantine(id, options(flags)));
     });
+}
+
+function addTrace(program: Command, shell: Shell): void {
+  const command = program
+    .command('trace')
+    .description('show the time line of a session of a running server, or list its sessions')
+    .argument('[session]', 'id of a session, or its beginning; in the log and in `ready`')
+    .option('--json', 'print JSON', false);
+  withSettings(command, ['adminHost', 'adminPort', 'config']).action(
+    async (sessionId: string | undefined, flags: JsonFlags) => {
+      const { adminHost: host, adminPort: port } = load(flags, shell);
+      const { traceSession } = await import('./trace_command.ts');
+      const { stdout, stderr } = shell;
+      const adminUrl = httpUrl({ host, port, isSecure: false });
+      shell.finish(await traceSession(sessionId, { adminUrl, json: flags.json, stdout, stderr }));
+      await written(stdout);
+    },
+  );
 }
 
 function addConfig(program: Command, shell: Shell): void {
