@@ -67,18 +67,15 @@ export class Session implements PartialSource {
     this.id = options.id;
     this.#options = options;
     const { settings, clock } = options;
+    const { format, endpointing } = settings;
     this.dialect = settings.dialect;
     this.#record = new SessionRecord(options);
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
     this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
-    this.#meter = new InputMeter(settings.format, this.#openedAtMs);
+    this.#meter = new InputMeter(format, this.#openedAtMs);
     this.#track = options.audioPool.open(
-      {
-        format: settings.format,
-        endpointing: settings.endpointing,
-        originSamples: msToSamples(settings.originAudioMs),
-      },
+      { format, endpointing, originSamples: msToSamples(settings.originAudioMs) },
       contained(this, (event) => {
         this.#onTrackEvent(event);
       }),
