@@ -4,8 +4,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { AUDIO_ENCODINGS, type AudioEncoding } from '../pipeline/audio.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
-import { loadConfig, type Config, type Flags } from './config.ts';
+import { loadConfig, loadKeyOfEnvironment, type Config, type Flags } from './config.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
+import type { LoadDialectName } from './load/load_dialects.ts';
+import { LOAD_ENCODINGS } from './load/load_plan.ts';
+import type { LoadFlags } from './load_command.ts';
 import type { RootLog } from './log.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
@@ -27,6 +30,8 @@ const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
 /** Forms in which `transcribe` can print what it heard. */
 const TRANSCRIPT_FORMATS = ['text', 'json', 'srt', 'vtt'] as const;
+/** Protocols that `load` can speak. */
+const LOAD_DIALECT_NAMES = ['native', 'deepgram'] as const satisfies readonly LoadDialectName[];
 /** `transcribe` and its own server talk to each other only. */
 const OWN_SERVER: Flags = {
   ...{ host: '127.0.0.1', port: '0', adminHost: '127.0.0.1', adminPort: '0' },
@@ -97,6 +102,7 @@ function createProgram(shell: Shell): Command {
     });
   addServe(program, shell);
   addTranscribe(program, shell);
+  addLoad(program, shell);
   addModels(program, shell);
   addCrashes(program, shell);
   addQuarantine(program, shell);
@@ -156,6 +162,36 @@ function addTranscribe(program: Command, shell: Shell): void {
       shell.finish(status);
     });
   });
+}
+
+function addLoad(program: Command, shell: Shell): void {
+  program
+    .command('load')
+    .description('have many people talk to a server at once, and measure how they fare')
+    .option('--url <url>', 'server, such as ws://127.0.0.1:8080; without it, a server of its own')
+    .addOption(choiceOption('--dialect <name>', 'protocol that is spoken', LOAD_DIALECT_NAMES))
+    .addOption(choiceOption('--encoding <name>', 'how the audio is sent', LOAD_ENCODINGS))
+    .option('--sessions <count>', 'sessions at a time', '10')
+    .option('--duration <time>', 'how long they go on, such as 30s or 10m', '30s')
+    .option('--ramp <time>', 'time in which they begin, one after the other', '2s')
+    .option('--stages <list>', 'instead of those three: COUNT:HOLD[:RAMP],… such as 10:30s,50:2m:20s')
+    .option('--talk-ratio <share>', 'share of the time in which each of them speaks', '0.2')
+    .option('--speech <folder>', 'recordings to play: WAV files and refs.tsv (file<tab>text)')
+    .option('--seed <number>', 'the same seed gives the same load', '1')
+    .option('--processes <count>', 'processes that generate the load', '1')
+    .option('--retry', 'ask again where a session is refused (429, 503), when told to', false)
+    .option('--key-file <file>', 'API key or token in a file; or in EARWITNESS_LOAD_KEY')
+    .option('--assert <list>', 'status 1 unless all hold, such as final_p95<500ms,lost=0,wer<=10%')
+    .option('--find-capacity', 'look for the most sessions that keep what is asserted', false)
+    .option('--json <file>', 'write the report as JSON')
+    .option('--html <file>', 'write the report as a page with charts')
+    .action(async (flags: LoadFlags) => {
+      const { loadTest } = await import('./load_command.ts');
+      const { stdout, stderr } = shell;
+      const fixed = { flags, credential: loadKeyOfEnvironment(), stdout, stderr, now: () => new Date() };
+      shell.finish(await withInterrupt((signal) => loadTest({ ...fixed, signal })));
+      await written(stdout);
+    });
 }
 
 function speedOption(): Option {

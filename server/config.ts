@@ -67,6 +67,12 @@ export function loadConfig(flags: Flags): LoadedConfig {
   });
 }
 
+/** The API key or token in the environment, for a load test. */
+export function loadKeyOfEnvironment(): string | undefined {
+  const key = process.env[LOAD_KEY_VARIABLE];
+  return key === '' ? undefined : key;
+}
+
 /** `loadConfig` on given sources; reads nothing but the file that they name. */
 export function resolveConfig(sources: ConfigSources): LoadedConfig {
   const faults: string[] = [];
@@ -94,6 +100,8 @@ function flagLayer(flags: Flags): Layer {
 }
 
 const PREFIX = 'EARWITNESS_';
+/** Has the API key or token that `earwitness load` uses: no setting of a server, and never shown. */
+const LOAD_KEY_VARIABLE = 'EARWITNESS_LOAD_KEY';
 /** What Kubernetes puts into the environment of every pod for a Service called `earwitness…`. */
 const SERVICE_LINK_NAME =
   /^EARWITNESS(_.+)?_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)$/;
@@ -104,6 +112,7 @@ function variableLayer(env: Machine['env'], warnings: string[]): Layer {
   for (const [name, value] of Object.entries(env)) {
     // An empty variable counts as not set: that is how Compose files and shells hand on what they do not have.
     if (!name.startsWith(PREFIX) || value === undefined || value === '') continue;
+    if (name === LOAD_KEY_VARIABLE) continue;
     const key = SETTING_KEYS.find((candidate) => variableOf(candidate) === name);
     if (key === undefined) {
       if (!SERVICE_LINK_NAME.test(name)) warnings.push(unknownVariable(name));

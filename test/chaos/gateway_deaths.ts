@@ -8,7 +8,7 @@ import { WebSocket } from 'ws';
 import type { FinalMessage } from '../../client/protocol.ts';
 import { StreamClient } from '../../client/stream_client.ts';
 import { joinedText } from '../support/raw_client.ts';
-import { wordErrorRate } from '../support/word_error_rate.ts';
+import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 import { writeScripts, type Script } from './crowd.ts';
 import { freePort } from './free_port.ts';
 import { judged, percentile, type Outcome, type Scenario, type Tier } from './scenario.ts';
