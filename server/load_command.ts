@@ -15,7 +15,13 @@ import { LiveLine, type TerminalStream } from './live_line.ts';
 import { missed, parseAssertions, type Assertion } from './load/assertions.ts';
 import { capacityOf, nextTrial, type Trial } from './load/capacity_search.ts';
 import type { LoadDialectName } from './load/load_dialects.ts';
-import { planDurationMs, shownUrl, type LoadEncoding, type LoadPlan, type LoadStage } from './load/load_plan.ts';
+import {
+  planDurationMs,
+  shownUrl,
+  type LoadEncoding,
+  type LoadPlan,
+  type LoadStage,
+} from './load/load_plan.ts';
 import type { LoadReport } from './load/load_report.ts';
 import { runLoad } from './load/load_run.ts';
 import { startOwnServer } from './load/own_server.ts';

@@ -98,6 +98,7 @@ function parseAssertion(text: string): Assertion {
   const table = metricTable();
   const metric = table.get(name);
   if (metric === undefined) {
+    if (name in LATENCIES) throw fault(text, `expected a quantile, such as ${name}_p95`);
     const names = [...table.keys()];
     const closest = closestName(name, names);
     throw fault(text, closest === undefined ? `known are ${names.join(' ')}` : `did you mean ${closest}?`);

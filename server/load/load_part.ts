@@ -33,8 +33,10 @@ export interface PartOptions {
   readonly onProgress: (progress: LoadProgress) => void;
 }
 
-/** Shortest sentence that is expected; more of them are prepared than are needed. */
+/** Shortest sentence that is expected. */
 const SENTENCE_MIN_MS = 2_000;
+/** Sentences that are said again and again at the least; with more sessions, as many as there are sessions. */
+const SENTENCES_MIN_COUNT = 32;
 const PROGRESS_INTERVAL_MS = 500;
 
 /** Has the speech there that a plan needs. Every process makes the same; what was synthesised before is read. */
@@ -45,7 +47,8 @@ export function materialOf(
   const { encoding, seed, speechDir, stages, talkRatio } = plan;
   const roundMs = Math.max(SENTENCE_MIN_MS / talkRatio, SENTENCE_MIN_MS + PAUSE_MIN_MS);
   const perSession = Math.ceil(planDurationMs(stages) / roundMs) + 1;
-  const sentenceCount = perSession * sessionSlots(stages).length;
+  const sessionCount = sessionSlots(stages).length;
+  const sentenceCount = Math.min(perSession * sessionCount, Math.max(SENTENCES_MIN_COUNT, sessionCount));
   return prepareMaterial({
     ...{ encoding, seed, sentenceCount, ...options },
     ...(speechDir === undefined ? {} : { speechDir }),

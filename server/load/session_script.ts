@@ -7,6 +7,9 @@ export const PAUSE_MIN_MS = 1_500;
 /** Nobody speaks from the very first sample. */
 const FIRST_PAUSE_MIN_MS = 300;
 
+/** The golden section: multiples of it come back to where they were as late as possible. */
+const STEP_RATIO = 0.382;
+
 /** A sentence and its place in the session's audio. */
 export interface SpokenSentence {
   readonly text: string;
@@ -89,9 +92,13 @@ function place(options: ScriptOptions): Placed[] {
   }
 }
 
-/** Dealt like cards: sessions next to each other say different sentences at any time. */
-function sentenceOf({ material, index, sessionCount }: ScriptOptions, nth: number): Spoken {
+/**
+ * Each session has its own place in the list and goes on by a good third of it, so that nobody says what those say who
+ * are as far as they are, nor those who are one sentence before or behind.
+ */
+function sentenceOf({ material, index }: ScriptOptions, nth: number): Spoken {
   const { sentences } = material;
-  const spoken = sentences[(nth * sessionCount + index) % sentences.length];
+  const step = Math.floor(sentences.length * STEP_RATIO) + 1;
+  const spoken = sentences[(nth * step + index) % sentences.length];
   return spoken ?? { text: '', audibleMs: Infinity, messages: [] };
 }
