@@ -64,7 +64,7 @@ export interface LoadReport {
 }
 
 /** Stretches of time that a report is divided into, and bars of its histogram, at most. */
-const MOMENT_COUNT = 60;
+const MOMENT_COUNT = 40;
 const BAR_COUNT = 40;
 const MOMENT_MIN_MS = 1_000;
 const BAR_WIDTHS_MS = [10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000, 600_000];

@@ -25,9 +25,9 @@ main { max-width: 960px; margin: 0 auto; padding: 32px 20px 48px; }
 h1 { font-size: 24px; margin: 0; } h2 { font-size: 16px; margin: 0 0 8px; }
 .sub { color: var(--dim); margin: 4px 0 24px; overflow-wrap: anywhere; }
 .card { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 18px 20px; margin: 0 0 16px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 0 0 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: 12px; margin: 0 0 16px; }
 .tile { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: 14px 16px; }
-.tile b { display: block; font-size: 24px; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.tile b { display: block; font-size: 21px; white-space: nowrap; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--dim); font-size: 13px; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .verdict { font-size: 17px; font-weight: 600; }
@@ -37,7 +37,7 @@ th:first-child, td:first-child { text-align: left; }
 .scroll { overflow-x: auto; } svg { display: block; width: 100%; height: auto; }
 .grid { stroke: var(--edge); } .tick { fill: var(--dim); font-size: 12px; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .dot { stroke: none; } .bar { fill: var(--p50); }
-.mark { stroke: var(--max); stroke-dasharray: 4 3; } .mark-label { fill: var(--max); font-size: 12px; }
+.mark { stroke: var(--max); stroke-dasharray: 4 3; } .mark-label { fill: var(--max); font-size: 12px; paint-order: stroke; stroke: var(--card); stroke-width: 4px; }
 .line.p50 { stroke: var(--p50); } .line.p95 { stroke: var(--p95); } .line.max { stroke: var(--max); } .line.sessions { stroke: var(--sessions); }
 .dot.p50 { fill: var(--p50); } .dot.p95 { fill: var(--p95); } .dot.max { fill: var(--max); } .dot.sessions { fill: var(--sessions); }
 .legend { display: flex; gap: 16px; color: var(--dim); font-size: 13px; margin: 0 0 6px; }
@@ -114,9 +114,9 @@ function chartCards({ moments, histogram, latencyMs }: LoadReport): string {
   const over = (pick: (quantiles: Quantiles) => number): number[] =>
     moments.map(({ trueEnd }) => pick(trueEnd));
   const lines = [
-    { name: 'p50', className: 'p50', values: over(({ p50 }) => p50) },
-    { name: 'p95', className: 'p95', values: over(({ p95 }) => p95) },
     { name: 'max', className: 'max', values: over(({ max }) => max) },
+    { name: 'p95', className: 'p95', values: over(({ p95 }) => p95) },
+    { name: 'p50', className: 'p50', values: over(({ p50 }) => p50) },
   ];
   const title = 'Last sound → final, over time';
   const sessions = 'Sessions over time';

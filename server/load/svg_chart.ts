@@ -1,6 +1,6 @@
 /** Charts as SVG text: lines over time and bars, drawn in the colours of the page around them (CSS variables). */
 
-/** One line of a chart; NaN leaves a gap. */
+/** One line of a chart; NaN where there is nothing, which the line passes over. */
 export interface ChartLine {
   readonly name: string;
   /** CSS class that gives the colour. */
@@ -26,13 +26,15 @@ export interface BarChart {
 
 const WIDTH = 880;
 const HEIGHT = 260;
-const MARGIN = { left: 56, right: 16, top: 12, bottom: 28 } as const;
+const MARGIN = { left: 72, right: 16, top: 12, bottom: 28 } as const;
 const PLOT_WIDTH = WIDTH - MARGIN.left - MARGIN.right;
 const PLOT_HEIGHT = HEIGHT - MARGIN.top - MARGIN.bottom;
-const TICK_COUNT = 4;
+/** Steps of an axis, at most; fewer where the steps would not be round. */
+const STEP_MAX_COUNT = 6;
 
 export function renderLineChart({ title, unit, atMs, lines }: LineChart): string {
-  const top = niceTop(Math.max(0, ...lines.flatMap(({ values }) => values.filter(Number.isFinite))));
+  const ticks = ticksTo(Math.max(0, ...lines.flatMap(({ values }) => values.filter(Number.isFinite))));
+  const top = ticks.at(-1) ?? 1;
   const lastMs = atMs.at(-1) ?? 0;
   const x = (ms: number): number => MARGIN.left + (lastMs === 0 ? 0 : (PLOT_WIDTH * ms) / lastMs);
   const paths = lines.map(({ name, className, values }) => {
@@ -46,13 +48,14 @@ export function renderLineChart({ title, unit, atMs, lines }: LineChart): string
       );
     return `<path class="line ${className}" d="${pathOf(points)}"/>${dots.join('')}`;
   });
-  const times = ticksTo(niceTop(lastMs / 1_000)).filter((second) => second * 1_000 <= lastMs);
+  const times = ticksTo(lastMs / 1_000).filter((second) => second * 1_000 <= lastMs);
   const labels = times.map((second) => xLabel(x(second * 1_000), `${trimmed(second)} s`));
-  return svg(title, [...grid(top, unit), ...labels, ...paths]);
+  return svg(title, [...grid(ticks, unit), ...labels, ...paths]);
 }
 
 export function renderBarChart({ title, unit, bars, marks }: BarChart): string {
-  const top = niceTop(Math.max(0, ...bars.map(({ count }) => count)));
+  const ticks = ticksTo(Math.max(0, ...bars.map(({ count }) => count)));
+  const top = ticks.at(-1) ?? 1;
   const lastMs = bars.at(-1)?.untilMs ?? 0;
   const x = (ms: number): number => MARGIN.left + (lastMs === 0 ? 0 : (PLOT_WIDTH * ms) / lastMs);
   const width = PLOT_WIDTH / Math.max(1, bars.length);
@@ -62,7 +65,7 @@ export function renderBarChart({ title, unit, bars, marks }: BarChart): string {
     const height = MARGIN.top + PLOT_HEIGHT - y;
     return `<rect class="bar" x="${fixed(x(fromMs) + 1)}" y="${fixed(y)}" width="${fixed(Math.max(1, width - 2))}" height="${fixed(height)}" rx="2"><title>${count} between ${fromMs} and ${untilMs} ms</title></rect>`;
   });
-  const labels = ticksTo(niceTop(lastMs))
+  const labels = ticksTo(lastMs)
     .filter((ms) => ms <= lastMs)
     .map((ms) => xLabel(x(ms), `${trimmed(ms)} ms`));
   const lines = marks
@@ -72,7 +75,7 @@ export function renderBarChart({ title, unit, bars, marks }: BarChart): string {
         `<line class="mark" x1="${fixed(x(atMs))}" x2="${fixed(x(atMs))}" y1="${MARGIN.top}" y2="${MARGIN.top + PLOT_HEIGHT}"/>` +
         `<text class="mark-label" x="${fixed(x(atMs) - 4)}" y="${MARGIN.top + 12 + 14 * i}" text-anchor="end">${escape(name)}</text>`,
     );
-  return svg(title, [...grid(top, unit), ...labels, ...columns, ...lines]);
+  return svg(title, [...grid(ticks, unit), ...labels, ...columns, ...lines]);
 }
 
 /** Text that is safe inside HTML, and inside an attribute in double quotes. */
@@ -90,8 +93,9 @@ function svg(title: string, parts: readonly string[]): string {
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(title)}">${parts.join('')}</svg>`;
 }
 
-function grid(top: number, unit: string): string[] {
-  return ticksTo(top).map((value) => {
+function grid(ticks: readonly number[], unit: string): string[] {
+  const top = ticks.at(-1) ?? 1;
+  return ticks.map((value) => {
     const y = fixed(yOf(value, top));
     const label = `${trimmed(value)}${value === top ? ` ${unit}` : ''}`;
     return (
@@ -106,13 +110,9 @@ function xLabel(x: number, label: string): string {
 }
 
 function pathOf(points: readonly { readonly x: number; readonly y: number }[]): string {
-  let isDown = false;
   return points
-    .map(({ x, y }) => {
-      const command = isDown ? 'L' : 'M';
-      isDown = Number.isFinite(y);
-      return isDown ? `${command}${fixed(x)} ${fixed(y)}` : '';
-    })
+    .filter(({ y }) => Number.isFinite(y))
+    .map(({ x, y }, i) => `${i === 0 ? 'M' : 'L'}${fixed(x)} ${fixed(y)}`)
     .join('');
 }
 
@@ -120,15 +120,13 @@ function yOf(value: number, top: number): number {
   return MARGIN.top + PLOT_HEIGHT * (1 - value / top);
 }
 
-/** The least of 1, 2, 2.5, 4, 5 or 8 times a power of ten that is not below `most`: its quarters are round numbers. */
-function niceTop(most: number): number {
-  if (most <= 0) return 1;
-  const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 2.5, 4, 5, 8, 10].map((step) => step * power).find((top) => top >= most) ?? 10 * power;
-}
-
-function ticksTo(top: number): number[] {
-  return Array.from({ length: TICK_COUNT + 1 }, (_, i) => (top * i) / TICK_COUNT);
+/** Round numbers from 0 to the first that is not below `most`: steps of 1, 2 or 5 times a power of ten. */
+function ticksTo(most: number): number[] {
+  if (most <= 0) return [0, 1];
+  const least = most / STEP_MAX_COUNT;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5].map((times) => times * power).find((candidate) => candidate >= least) ?? 10 * power;
+  return Array.from({ length: Math.ceil(most / step) + 1 }, (_, i) => i * step);
 }
 
 function trimmed(value: number): string {
