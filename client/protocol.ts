@@ -9,17 +9,26 @@ export const PROTOCOL_VERSION = 1;
 /** Path of the native protocol. */
 export const STREAM_PATH = '/v1/stream';
 
-/** Opens the session; everything but `audio.encoding` has a default. The same fields work as query parameters. */
+/** One Opus packet per message, or samples cut anywhere: of each message it is known how long it lasts. */
+export type BareEncoding = 'opus' | 'pcm_s16le' | 'pcm_f32le' | 'mulaw' | 'alaw';
+/** A stream with a header, cut anywhere. `auto`: whichever of them its first bytes tell. */
+export type ContainerEncoding = 'ogg_opus' | 'webm_opus' | 'wav' | 'auto';
+
+/** How the audio is sent. */
+export interface AudioSettings {
+  /** Default `auto`. */
+  readonly encoding?: BareEncoding | ContainerEncoding;
+  /** 8,000–48,000; of bare samples, default 16,000. */
+  readonly sampleRateHz?: number;
+  /** 1 or 2 (interleaved; mixed down); of bare samples, default 1. */
+  readonly channels?: number;
+}
+
+/** Opens the session; everything has a default. The same fields work as query parameters. */
 export interface StartMessage {
   readonly type: 'start';
   readonly version: 1;
-  readonly audio: {
-    readonly encoding: 'opus' | 'pcm_s16le';
-    /** 8,000–48,000; of `pcm_s16le`, default 16,000. */
-    readonly sampleRateHz?: number;
-    /** 1 or 2 (interleaved; mixed down), default 1. */
-    readonly channels?: number;
-  };
+  readonly audio?: AudioSettings;
   /** API key or token, where the server asks for one and the request that opened the socket had none. */
   readonly token?: string;
   readonly model?: string;

@@ -3,7 +3,7 @@
  * the server has not acknowledged and, when a connection is lost, opens another one and sends that audio again: no
  * utterance is lost and no final is repeated.
  */
-import { audioDurationMs } from './audio_duration.ts';
+import { audioDurationMs, type BareAudio } from './audio_duration.ts';
 import { platformClock, type Cancel, type ClientClock } from './client_clock.ts';
 import { Connection, type ConnectionEnd, type StreamSocket } from './connection.ts';
 import { Deferred } from './deferred.ts';
@@ -27,7 +27,12 @@ const AHEAD_SPARE_MS = 1_000;
 /** A connection that lived this long was a success: the next loss starts with the shortest delay. */
 const STABLE_MS = 1_000;
 
-export interface StreamClientOptions extends Omit<StartMessage, 'type' | 'version' | 'resume' | 'token'> {
+export interface StreamClientOptions extends Omit<
+  StartMessage,
+  'type' | 'version' | 'resume' | 'token' | 'audio'
+> {
+  /** Not a container: a stream can be resumed only where messages stand for themselves. */
+  readonly audio: BareAudio;
   /** `ws://` or `wss://` with the path `/v1/stream`. */
   readonly url: string;
   /**

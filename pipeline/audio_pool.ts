@@ -79,6 +79,8 @@ export interface AudioReply {
 export interface AudioTrack {
   /** True while something that was pushed has not come through. */
   readonly isBehind: boolean;
+  /** End of the audio that is known to be decoded, as a position: up to a checkpoint's interval behind. */
+  readonly decodedSamples: number;
   /** `full`, of audio only: the path is too far behind; nothing was taken. */
   push(input: TrackInput): 'accepted' | 'full';
   /** Ends the path; no event comes after it. Idempotent. */
@@ -153,6 +155,9 @@ export class WorkerAudioPool implements AudioPool {
     return {
       get isBehind() {
         return (track.log.at(-1)?.seq ?? 0) > track.provenSeq;
+      },
+      get decodedSamples() {
+        return track.checkpoint?.decodedSamples ?? settings.originSamples;
       },
       push: (input) => this.#push(track, input),
       close: () => {

@@ -46,12 +46,12 @@ export interface TrackParts {
   readonly segmenters: SegmenterFactory;
 }
 
-export type MessageOutcome = 'decoded' | 'concealed' | 'ignored';
+export type PacketOutcome = 'decoded' | 'concealed' | 'ignored';
 
 export interface TrackOutput {
   emit(event: TrackEvent, seq: number): void;
-  /** One message was decoded to `samples` samples. */
-  decoded(outcome: MessageOutcome, samples: number): void;
+  /** One message, with so many packets of each outcome, was decoded to `samples` samples. */
+  decoded(packets: Readonly<Record<PacketOutcome, number>>, samples: number): void;
 }
 
 interface QueuedInput {
@@ -186,25 +186,30 @@ export class AudioTrackState {
   }
 
   #decode(bytes: Uint8Array): void {
-    const { pcm, fault } = this.#decoder.decode(bytes);
-    const outcome = fault !== undefined ? 'concealed' : bytes.length === 0 ? 'ignored' : 'decoded';
-    this.#output.decoded(outcome, pcm.length);
-    if (bytes.length > 0) this.#noteFault(fault);
+    const { pcm, fault, reason, ...decoded } = this.#decoder.decode(bytes);
+    const packets = decoded.concealed ?? (bytes.length === 0 ? [] : [fault !== undefined]);
+    const concealed = packets.reduce((sum, isConcealed) => sum + Number(isConcealed), 0);
+    const counts = { concealed, decoded: packets.length - concealed, ignored: Number(bytes.length === 0) };
+    this.#output.decoded(counts, pcm.length);
     this.#recent.append(this.#recent.endSamples, pcm);
+    const isRefused =
+      fault === 'unsupported_audio' ||
+      packets.some((isConcealed) => this.#noteFault(isConcealed) > FAULT_WINDOW_MAX_COUNT);
+    if (isRefused)
+      this.#emit({ type: 'fault', code: 'unsupported_audio', count: 1, reason: reason ?? 'mismatch' });
   }
 
-  /** One event per burst of undecodable messages; one that ends the session when they are the rule. */
-  #noteFault(fault: 'undecodable_packet' | 'unsupported_audio' | undefined): void {
-    this.#faults.push(fault !== undefined);
+  /** One event per burst of undecodable packets. Returns how many there were of late: too many end the session. */
+  #noteFault(isFault: boolean): number {
+    this.#faults.push(isFault);
     if (this.#faults.length > FAULT_WINDOW_COUNT) this.#faults.shift();
-    const faultCount = this.#faults.reduce((sum, isFault) => sum + (isFault ? 1 : 0), 0);
-    if (fault === 'unsupported_audio' || faultCount > FAULT_WINDOW_MAX_COUNT) {
-      this.#emit({ type: 'fault', code: 'unsupported_audio', count: faultCount });
-    } else if (fault !== undefined && !this.#inBurst) {
+    const faultCount = this.#faults.reduce((sum, each) => sum + Number(each), 0);
+    if (isFault && !this.#inBurst && faultCount <= FAULT_WINDOW_MAX_COUNT) {
       this.#inBurst = true;
-      this.#emit({ type: 'fault', code: fault, count: 1 });
+      this.#emit({ type: 'fault', code: 'undecodable_packet', count: 1 });
     }
     if (faultCount === 0) this.#inBurst = false;
+    return faultCount;
   }
 
   /** Ends an utterance in progress at the end of the audio, the samples that do not fill a frame included. */

@@ -108,11 +108,11 @@ export class AudioWorker {
       emit: (event, seq) => {
         this.#events.push({ track: id, seq, event });
       },
-      decoded: (outcome, samples) => {
+      decoded: ({ decoded, concealed, ignored }, samples) => {
         this.#stats.samples += samples;
-        if (outcome === 'decoded') this.#stats.decodedCount++;
-        else if (outcome === 'concealed') this.#stats.concealedCount++;
-        else this.#stats.ignoredCount++;
+        this.#stats.decodedCount += decoded;
+        this.#stats.concealedCount += concealed;
+        this.#stats.ignoredCount += ignored;
       },
     };
   }

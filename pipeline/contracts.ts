@@ -1,5 +1,6 @@
 /** The interfaces between the parts. Each is implemented once for real and once by hand for tests. */
 import type { AudioFormat } from './audio.ts';
+import type { Refusal } from './refusal.ts';
 
 /** What a recogniser made of one span of audio. */
 export interface Hypothesis {
@@ -43,11 +44,16 @@ export interface VoiceDetector {
   close(): Promise<void>;
 }
 
-/** Result of decoding one message. `fault` says that the message was not decodable and `pcm` is concealment. */
+/** Result of decoding one message. */
 export interface DecodedAudio {
   /** 16 kHz mono PCM; may be empty. Owned by the caller. */
   readonly pcm: Int16Array;
+  /** That something in the message was not decodable and `pcm` is concealment there, or that nothing more will be. */
   readonly fault?: 'undecodable_packet' | 'unsupported_audio';
+  /** Why the audio is unsupported. */
+  readonly reason?: Refusal;
+  /** Where a message is not one packet: of each packet that ended in it, whether it had to be concealed. */
+  readonly concealed?: readonly boolean[];
 }
 
 /**
@@ -72,7 +78,7 @@ export type UtteranceEndReason = 'silence' | 'split' | 'flush' | 'audioStopped';
 
 /** How a session wants its speech cut. All in ms of audio. */
 export interface Endpointing {
-  /** Trailing silence that ends an utterance. */
+  /** Trailing silence that ends an utterance; Infinity if only a flush is to end one. */
   readonly silenceMs: number;
   /** Longest utterance; a longer one is split at the quietest place near the limit. */
   readonly maxUtteranceMs: number;
@@ -106,6 +112,8 @@ export type TrackEvent =
       /** `poison` and `internal` come from the pool: the path has ended, and no event follows. */
       readonly code: 'undecodable_packet' | 'unsupported_audio' | 'poison' | 'internal';
       readonly count: number;
+      /** Of `unsupported_audio`, where it is known. */
+      readonly reason?: Refusal;
     }
   | { readonly type: 'flushed'; readonly id: string; readonly atSamples: number };
 

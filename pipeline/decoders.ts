@@ -1,13 +1,19 @@
 /** Makes the decoders of an audio worker's sessions. */
-import { AUDIO_ENCODINGS, type AudioFormat } from './audio.ts';
+import { AUDIO_ENCODINGS, type AudioEncoding, type AudioFormat } from './audio.ts';
+import { ContainerDecoder, type TakenContainer } from './container_decoder.ts';
 import type { AudioDecoder, AudioDecoderFactory } from './contracts.ts';
 import { LimitError, ProtocolError } from './errors.ts';
 import { PCM_RATE_MAX_HZ, PCM_RATE_MIN_HZ, SESSIONS_PER_AUDIO_WORKER_COUNT } from './limits.ts';
+import { DemuxedOpusDecoder } from './demuxed_opus_decoder.ts';
+import { OggDemuxer } from './ogg_demuxer.ts';
 import { OpusDecoder } from './opus_decoder.ts';
 import { OpusModule, type OpusBuild } from './opus_module.ts';
 import { OpusShard, type ShardDecoder } from './opus_shard.ts';
 import { PcmDecoder } from './pcm_decoder.ts';
+import type { SampleFormatName } from './pcm_samples.ts';
 import { FilterCache } from './resampler.ts';
+import { WavDecoder } from './wav_decoder.ts';
+import { WebmDemuxer } from './webm_demuxer.ts';
 
 /** How the factory is set up; everything has a default. */
 export interface DecoderFactoryOptions {
@@ -17,12 +23,26 @@ export interface DecoderFactoryOptions {
   readonly onOpusRebuilt?: (cause: unknown) => void;
 }
 
+/** Encodings that are samples and nothing else, and how they are written. */
+const BARE_SAMPLES: Readonly<Partial<Record<AudioEncoding, SampleFormatName>>> = {
+  pcm_s16le: 's16',
+  pcm_f32le: 'f32_unit',
+  mulaw: 'mulaw',
+  alaw: 'alaw',
+};
+/** Encodings that are containers; `auto` is any of them. */
+const CONTAINERS: Readonly<Partial<Record<AudioEncoding, TakenContainer>>> = {
+  ogg_opus: 'ogg',
+  webm_opus: 'webm',
+  wav: 'wav',
+};
+
 function assertFormat(format: AudioFormat): void {
   const { encoding, sampleRateHz, channels } = format;
   if (!AUDIO_ENCODINGS.includes(encoding)) {
     throw new ProtocolError('bad_settings', `encoding must be one of ${AUDIO_ENCODINGS.join(', ')}.`);
   }
-  if (encoding === 'opus') return;
+  if (!(encoding in BARE_SAMPLES)) return;
   if (!Number.isInteger(sampleRateHz) || sampleRateHz < PCM_RATE_MIN_HZ || sampleRateHz > PCM_RATE_MAX_HZ) {
     throw new ProtocolError(
       'bad_settings',
@@ -64,12 +84,29 @@ class DecoderFactory implements AudioDecoderFactory {
     const onClosed = (): void => {
       this.#liveCount -= 1;
     };
-    switch (format.encoding) {
-      case 'opus':
-        return new OpusDecoder({ decoder: this.#createShardDecoder(), build: this.#module.build, onClosed });
-      case 'pcm_s16le':
-        return new PcmDecoder({ ...format, filters: this.#filters, onClosed });
+    const { encoding, sampleRateHz, channels } = format;
+    const samples = BARE_SAMPLES[encoding];
+    if (samples !== undefined) {
+      const layout = { samples, sampleRateHz, channels };
+      return new PcmDecoder({ layout, filters: this.#filters, onClosed });
     }
+    if (encoding === 'opus') return this.#createOpus(onClosed);
+    const named = CONTAINERS[encoding];
+    return new ContainerDecoder({
+      ...(named === undefined ? {} : { named }),
+      create: (container) => this.#createContained(container),
+      onClosed,
+    });
+  }
+
+  #createContained(container: TakenContainer): AudioDecoder {
+    if (container === 'wav') return new WavDecoder(this.#filters);
+    const demuxer = container === 'ogg' ? new OggDemuxer() : new WebmDemuxer();
+    return new DemuxedOpusDecoder({ demuxer, opus: this.#createOpus(() => undefined) });
+  }
+
+  #createOpus(onClosed: () => void): OpusDecoder {
+    return new OpusDecoder({ decoder: this.#createShardDecoder(), build: this.#module.build, onClosed });
   }
 
   #createShardDecoder(): ShardDecoder {

@@ -1,10 +1,10 @@
 /** What a client is owed, in order: a final waits for those of the utterances before it. */
+import type { SessionEvent } from './session_events.ts';
 import type { Utterance } from './utterance.ts';
 
 export type Delivery =
   | { readonly type: 'utterance'; readonly utterance: Utterance }
-  | { readonly type: 'flushed'; readonly id: string }
-  | { readonly type: 'done' };
+  | Extract<SessionEvent, { readonly type: 'flushed' | 'done' }>;
 
 export class DeliveryQueue {
   readonly #deliveries: Delivery[] = [];

@@ -7,10 +7,33 @@ export const OPUS_MESSAGE_MAX_BYTES = 1_500;
 export const OPUS_PACKET_MAX_MS = 120;
 /** Largest PCM message: 250 ms of 48 kHz stereo is 48,000 bytes, the largest slice common clients send. */
 export const PCM_MESSAGE_MAX_BYTES = 49_152;
+/** The same of 32-bit floats. */
+export const FLOAT_MESSAGE_MAX_BYTES = 2 * PCM_MESSAGE_MAX_BYTES;
+/** Largest message of a container: what Node reads from a file at a time. Browsers' slices of a second have under 20,000. */
+export const CONTAINER_MESSAGE_MAX_BYTES = 65_536;
+/** Bytes of a container per second of real time: 96 kHz stereo in 32-bit samples has 768,000; Opus has at most 64,000. */
+export const CONTAINER_RATE_MAX_BYTES = 1_000_000;
+/** Time between two messages of a container, beyond which audio has stopped: recorders are asked for slices of up to 1 s. */
+export const CONTAINER_SLICE_MAX_MS = 2_000;
+/** Bytes of Ogg, of damaged pages and between pages, that good pages do not make up for: four of the largest pages. */
+export const OGG_LOST_MAX_BYTES = 262_144;
+/** Largest list of tracks in WebM; browsers write 100 bytes, fonts and pictures are not in it. */
+export const WEBM_TRACKS_MAX_BYTES = 65_536;
+/** Largest block of Opus in WebM: 40 packets of the largest size in one. */
+export const WEBM_BLOCK_MAX_BYTES = 65_536;
+/** Largest element of WebM that is skipped: attached pictures and indexes have less. A larger one is a damaged length. */
+export const WEBM_SKIPPED_MAX_BYTES = 16_777_216;
+/** Largest format of a WAV file; an extensible one has 40 bytes. */
+export const WAV_FORMAT_MAX_BYTES = 256;
+/** Most channels and highest rate of a WAV file: studio recordings. */
+export const WAV_CHANNELS_MAX_COUNT = 64;
+export const WAV_RATE_MAX_HZ = 192_000;
 /** Largest control message; a `start` with every field is under 500 bytes. */
 export const CONTROL_MESSAGE_MAX_BYTES = 4_096;
 /** Largest utterance id that a resumed session may begin with: centuries of speech, and far below where integers end. */
 export const UTTERANCE_ID_MAX = 2_147_483_647;
+/** Utterances that one session can have, so that those of several have ids of their own: one a second for ten days. */
+export const UTTERANCES_PER_SESSION_COUNT = 1_000_000;
 /** Longest id of a `flush`; it is echoed. */
 export const FLUSH_ID_MAX_LENGTH = 64;
 /** Sample rates of PCM that are accepted: telephony to studio. */
@@ -25,7 +48,7 @@ export const RESAMPLER_PHASE_MAX_COUNT = 512;
 /** Rates whose filters are kept; clients use a handful. The least recently added goes first. */
 export const RESAMPLER_FILTER_MAX_COUNT = 16;
 /** The transport's hard stop. Our own bounds are below it, so that clients get a close code and a reason. */
-export const TRANSPORT_MESSAGE_MAX_BYTES = 65_536;
+export const TRANSPORT_MESSAGE_MAX_BYTES = 131_072;
 
 /** Largest API key or token; a key has 46 bytes, a token some 300. */
 export const CREDENTIAL_MAX_BYTES = 4_096;
@@ -64,6 +87,14 @@ export const AUDIO_STOPPED_GRACE_MS = 500;
 /** Range of the trailing silence a session may ask for. */
 export const SILENCE_MIN_MS = 100;
 export const SILENCE_MAX_MS = 3_000;
+/**
+ * The least silence that ends an utterance for Deepgram's clients, which ask for 10 or 25 ms: there it says when they are
+ * told of a pause, here it says where the audio is cut, and below this it is cut inside of sentences.
+ */
+export const DEEPGRAM_SILENCE_MIN_MS = 300;
+/** Range of the time without words after which they may be told that an utterance has ended; the lower end is Deepgram's. */
+export const UTTERANCE_GAP_MIN_MS = 1_000;
+export const UTTERANCE_GAP_MAX_MS = 60_000;
 /** Range of the longest utterance a session may ask for. Moonshine was trained on spans of up to 30 s. */
 export const UTTERANCE_MIN_MS = 2_000;
 export const UTTERANCE_MAX_MS = 29_000;
@@ -128,6 +159,24 @@ export const HTTP_EXCHANGE_MAX_MS = 30_000;
 export const HTTP_BODY_MAX_BYTES = 8 * 1_024 * 1_024;
 /** Bodies that may be in memory at once, all requests together. */
 export const HTTP_BODIES_MAX_BYTES = 64 * 1_024 * 1_024;
+/** Turns of a conversation that can still be asked for; some 500 bytes each. */
+export const CONVERSATION_ITEM_MAX_COUNT = 500;
+/** Least audio that an OpenAI client may commit; theirs. */
+export const COMMIT_MIN_MS = 100;
+/** Life of a key for a browser in seconds: the range that OpenAI's clients may ask for, and what they get if they do not. */
+export const CLIENT_SECRET_MIN_SECONDS = 10;
+export const CLIENT_SECRET_MAX_SECONDS = 7_200;
+export const CLIENT_SECRET_SECONDS = 600;
+/** Finals that a client that waits may be owed before more of its audio is taken: one that is computed, and the next. */
+export const PACED_OWED_MAX_COUNT = 2;
+/** When a final of recorded audio should have been sent: nobody hears it as it is spoken, so those who speak come first. */
+export const RECORDED_FINAL_OBJECTIVE_MS = 5_000;
+/** How soon audio that was not taken is offered again; what was taken goes to its worker after INPUT_COALESCE_MS. */
+export const PACED_RETRY_MS = 15;
+/** Recorded audio is offered in pieces of this size: 8 s of Opus at 32 kbit/s, 1 s of PCM. */
+export const RECORDED_PIECE_BYTES = 32_768;
+/** Time a recorded file may take; the answer has to be there when the exchange ends. Measured: a minute of speech takes 3 s. */
+export const RECORDED_MAX_MS = 27_000;
 /** Finals and flushes that one session may be owed. */
 export const PENDING_DELIVERY_MAX_COUNT = 64;
 /** How often sessions look at the clock, for endpoints and time-outs. */
@@ -334,8 +383,15 @@ export const LOAD_TRIAL_PAUSE_MS = 6_000;
 
 const RELATIONS: readonly (readonly [lower: number, higher: number, why: string])[] = [
   [OPUS_MESSAGE_MAX_BYTES, PCM_MESSAGE_MAX_BYTES, 'an Opus packet is smaller than a PCM message'],
-  [PCM_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [FLOAT_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [CONTAINER_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [PCM_RATE_MAX_HZ, WAV_RATE_MAX_HZ, 'WAV holds at least what may come bare'],
+  [OPUS_MESSAGE_MAX_BYTES, WEBM_BLOCK_MAX_BYTES, 'a packet fits a block'],
+  [WEBM_BLOCK_MAX_BYTES, WEBM_SKIPPED_MAX_BYTES, 'what is skipped may be larger than what is kept'],
   [CONTROL_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
+  [SILENCE_MIN_MS, DEEPGRAM_SILENCE_MIN_MS, 'Deepgram clients ask for what any client may'],
+  [DEEPGRAM_SILENCE_MIN_MS, SILENCE_MAX_MS, 'Deepgram clients ask for what any client may'],
+  [SESSION_MAX_MS / 100, UTTERANCES_PER_SESSION_COUNT, 'no session runs out of ids'],
   [UTTERANCE_MAX_MS, RECOGNISER_PCM_MAX_MS, 'every utterance fits the recogniser'],
   [SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS, IDLE_MAX_MS, 'a final comes before the idle close'],
   [EXHAUSTED_REPETITION_MIN_TOKENS_COUNT, REPETITION_MIN_TOKENS_COUNT, 'a spent budget is more suspect'],
@@ -360,6 +416,13 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [DEVICE_DEATH_MAX_COUNT, RESTART_INTENSITY_COUNT + 1, 'a slot falls back before it is parked'],
   [DRAIN_SPEECH_MAX_MS + FINAL_OBJECTIVE_MS, DRAIN_MAX_MS, 'a drain leaves time for the finals'],
   [HTTP_HEADERS_MAX_MS, HTTP_EXCHANGE_MAX_MS, 'the headers come first'],
+  [RECORDED_MAX_MS, HTTP_EXCHANGE_MAX_MS, 'a file that takes too long is answered, not cut off'],
+  [RECORDED_PIECE_BYTES, PCM_MESSAGE_MAX_BYTES, 'a piece is a message'],
+  [PACED_OWED_MAX_COUNT, PENDING_DELIVERY_MAX_COUNT, 'what one piece can add does not end its session'],
+  [FINAL_OBJECTIVE_MS, RECORDED_FINAL_OBJECTIVE_MS, 'finals of live audio come first'],
+  [RECORDED_FINAL_OBJECTIVE_MS, RECORDED_MAX_MS, 'a file comes to its end beside live audio'],
+  [INPUT_COALESCE_MS, PACED_RETRY_MS, 'what was taken has been sent when more is offered'],
+  [CLIENT_SECRET_MAX_SECONDS * 1_000, TOKEN_LIFE_MAX_MS, 'a key for a browser is a token'],
   [HTTP_BODY_MAX_BYTES, HTTP_BODIES_MAX_BYTES, 'one request cannot take all the room'],
   [TRANSPORT_MESSAGE_MAX_BYTES, SEND_BUFFER_MAX_BYTES, 'what can be received can be sent'],
   [

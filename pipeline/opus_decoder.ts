@@ -8,6 +8,7 @@ import { OpusEvidence } from './opus_evidence.ts';
 import type { OpusBuild } from './opus_module.ts';
 import { readOpusPacket } from './opus_packet.ts';
 import type { ShardDecoder } from './opus_shard.ts';
+import { refusalCode, refusalOf, refused, type Refusal } from './refusal.ts';
 
 /** Concealed for a packet that came before any good one. */
 const FIRST_CONCEALMENT_SAMPLES = msToSamples(20);
@@ -15,11 +16,11 @@ const FIRST_CONCEALMENT_SAMPLES = msToSamples(20);
 const SNAPSHOT_VERSION = 1;
 const SNAPSHOT_KIND = 'O'.charCodeAt(0);
 const BUILDS: readonly OpusBuild[] = ['simd', 'plain'];
-/** version, kind, build, flags, faults in a row, 0, last good duration (u16 LE), evidence; then libopus's state. */
+/** version, kind, build, flags, faults in a row, refusal, last good duration (u16 LE), evidence; then libopus's state. */
 const HEADER_BYTES = 8 + OpusEvidence.SAVED_BYTES;
-const FLAG_UNSUPPORTED = 1;
-const FLAG_LOST = 2;
-const FLAG_STARTED = 4;
+const FLAG_LOST = 1;
+const FLAG_STARTED = 2;
+const REFUSAL_AT = 5;
 
 /** What an Opus decoder is made of; it owns `decoder` and closes it. */
 export interface OpusDecoderParts {
@@ -43,7 +44,7 @@ export class OpusDecoder implements AudioDecoder {
   #lastGoodSamples = FIRST_CONCEALMENT_SAMPLES;
   #faultRun = 0;
   #hasStarted = false;
-  #isUnsupported = false;
+  #refusal: Refusal | undefined;
   #isLost = false;
   #isClosed = false;
 
@@ -58,10 +59,9 @@ export class OpusDecoder implements AudioDecoder {
     const packet = readOpusPacket(message);
     const isFirst = !this.#hasStarted;
     this.#hasStarted = true;
-    this.#isUnsupported ||=
-      (isFirst && findContainer(message) !== undefined) ||
-      (this.#evidence.isOpen && this.#evidence.refutes(message, packet));
-    if (this.#isUnsupported) return { pcm: new Int16Array(0), fault: 'unsupported_audio' };
+    if (isFirst) this.#refusal = findContainer(message);
+    if (this.#evidence.isOpen && this.#evidence.refutes(message, packet)) this.#refusal ??= 'mismatch';
+    if (this.#refusal !== undefined) return refused(this.#refusal);
     this.#isLost = this.#decoder.takeLost() || this.#isLost;
     const pcm = packet === undefined ? undefined : this.#decoder.decode(message);
     return pcm === undefined ? this.#conceal() : this.#deliver(pcm);
@@ -90,11 +90,9 @@ export class OpusDecoder implements AudioDecoder {
     this.#isLost = this.#decoder.takeLost() || this.#isLost;
     const state = this.#decoder.copyState();
     const bytes = new Uint8Array(HEADER_BYTES + state.length);
-    const flags =
-      (this.#isUnsupported ? FLAG_UNSUPPORTED : 0) |
-      (this.#isLost ? FLAG_LOST : 0) |
-      (this.#hasStarted ? FLAG_STARTED : 0);
+    const flags = (this.#isLost ? FLAG_LOST : 0) | (this.#hasStarted ? FLAG_STARTED : 0);
     bytes.set([SNAPSHOT_VERSION, SNAPSHOT_KIND, BUILDS.indexOf(this.#build), flags, this.#faultRun]);
+    bytes[REFUSAL_AT] = refusalCode(this.#refusal);
     new DataView(bytes.buffer).setUint16(6, this.#lastGoodSamples, true);
     bytes.set(this.#evidence.save(), 8);
     bytes.set(state, HEADER_BYTES);
@@ -112,7 +110,7 @@ export class OpusDecoder implements AudioDecoder {
     this.#evidence.restore(snapshot.subarray(8, HEADER_BYTES));
     this.#lastGoodSamples = new DataView(snapshot.buffer, snapshot.byteOffset).getUint16(6, true);
     this.#faultRun = faultRun;
-    this.#isUnsupported = (flags & FLAG_UNSUPPORTED) !== 0;
+    this.#refusal = refusalOf(snapshot[REFUSAL_AT]);
     this.#isLost = (flags & FLAG_LOST) !== 0;
     this.#hasStarted = (flags & FLAG_STARTED) !== 0;
   }

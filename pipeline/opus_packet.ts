@@ -5,6 +5,8 @@ import { OPUS_MESSAGE_MAX_BYTES, OPUS_PACKET_MAX_MS } from './limits.ts';
 /** Largest frame that the length coding can express (RFC 6716 section 3.4, rule R2). */
 const FRAME_MAX_BYTES = 1_275;
 const PACKET_MAX_SAMPLES = msToSamples(OPUS_PACKET_MAX_MS);
+/** Code 3 without its frame count: no decoder takes it, so it stands for a packet that was lost. */
+export const UNDECODABLE_PACKET = Uint8Array.of(3);
 /** Frame durations of one group of TOC configurations in ms, shortest first (RFC 6716 table 2). */
 const SILK_FRAME_MS = [10, 20, 40, 60] as const;
 const HYBRID_FRAME_MS = [10, 20] as const;

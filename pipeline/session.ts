@@ -3,50 +3,35 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
+import { ArrivalClock } from './arrival_clock.ts';
 import { msToSamples, samplesToMs } from './audio.ts';
-import type { AudioPool, AudioTrack } from './audio_pool.ts';
+import type { AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
-import type { Clock } from './clock.ts';
 import type { Hypothesis, TrackEvent } from './contracts.ts';
 import { DeliveryQueue } from './delivery_queue.ts';
 import { LimitError, type TranscriptionError } from './errors.ts';
+import { answerOf, clientFlush, STOP_FLUSH } from './flush_ids.ts';
 import { InputMeter } from './input_meter.ts';
 import {
   AUDIO_STOPPED_GRACE_MS,
   DRAIN_SPEECH_MAX_MS,
-  FINAL_OBJECTIVE_MS,
   FINAL_WAIT_MAX_MS,
+  PACED_OWED_MAX_COUNT,
   PENDING_DELIVERY_MAX_COUNT,
   RECOGNISER_PCM_MIN_MS,
 } from './limits.ts';
-import type { PartialRequest, PartialSource, Scheduler } from './scheduler.ts';
+import type { PartialRequest, PartialSource } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
 import { expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
-import type { SessionSettings } from './session_settings.ts';
-import type { Telemetry } from './telemetry.ts';
+import type { SessionOptions } from './session_options.ts';
 import { judgeText } from './text_guard.ts';
 import { faultError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
 import { estimateWordTimes } from './word_times.ts';
 
-export interface SessionOptions {
-  readonly id: string;
-  readonly settings: SessionSettings;
-  readonly audioPool: AudioPool;
-  readonly scheduler: Scheduler;
-  readonly clock: Clock;
-  readonly telemetry: Telemetry;
-  /** Called in order; `done` or `failed` is the last. Must not throw. */
-  readonly onEvent: (event: SessionEvent) => void;
-}
-
 type SessionState = 'open' | 'stopping' | 'closed';
 type NoticeCode = Extract<SessionEvent, { type: 'notice' }>['code'];
-
-/** Flushes of clients and our own share one stream of ids. */
-const CLIENT_FLUSH = 'client:';
-const STOP_FLUSH = 'stop';
 
 export class Session implements PartialSource {
   readonly id: string;
@@ -61,7 +46,7 @@ export class Session implements PartialSource {
   #nextUtteranceId: number;
   #speaking: Utterance | undefined;
   #heardAtMs: number;
-  #audioAtMs: number;
+  readonly #arrivals: ArrivalClock;
   #toldAudioStopped = false;
   /** When the newest PCM came. */
   #pcmAtMs = 0;
@@ -79,7 +64,8 @@ export class Session implements PartialSource {
     const { settings, clock } = options;
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
-    this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
+    this.#openedAtMs = this.#heardAtMs = clock.nowMs();
+    this.#arrivals = new ArrivalClock(settings.format, this.#openedAtMs);
     this.#meter = new InputMeter(settings.format, this.#openedAtMs);
     this.#track = options.audioPool.open(
       {
@@ -107,20 +93,36 @@ export class Session implements PartialSource {
     return this.#state === 'closed';
   }
 
-  /** One binary message of audio. The session owns `bytes` from here on. */
-  push(bytes: Uint8Array): void {
-    if (this.#state !== 'open') return;
-    const { clock, telemetry } = this.#options;
+  /**
+   * One binary message of audio. The session owns `bytes` from here on, unless it is `full`, which only a paced one can
+   * be: then nothing was taken, and the same is to be offered again a little later.
+   */
+  push(bytes: Uint8Array): 'accepted' | 'full' {
+    if (this.#state !== 'open') return 'accepted';
+    const { clock, telemetry, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
+    if (settings.isPaced && !this.#hasRoom) return 'full';
     if (bytes.length === 0) {
       // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
       telemetry.count('packets_total', { outcome: 'ignored' });
-      return;
+    } else {
+      this.#take(bytes);
     }
-    this.#audioAtMs = this.#heardAtMs;
+    return 'accepted';
+  }
+
+  /** Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up. */
+  get #hasRoom(): boolean {
+    return !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
+  }
+
+  #take(bytes: Uint8Array): void {
+    const { telemetry, settings } = this.#options;
+    this.#arrivals.note(this.#heardAtMs);
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const verdict = this.#meter.judge(bytes, this.#audioAtMs);
+    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
+    const verdict = settings.isPaced ? 'accepted' : this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -147,7 +149,7 @@ export class Session implements PartialSource {
       this.fail(new LimitError('too_fast', 'too many flushes wait for their answer; await each `flushed`'));
       return;
     }
-    this.#track.push({ type: 'flush', id: CLIENT_FLUSH + id });
+    this.#track.push({ type: 'flush', id: clientFlush(id) });
   }
 
   /** No more audio: `done` follows the last final. */
@@ -198,7 +200,7 @@ export class Session implements PartialSource {
   /** The server stood still for so long, and could hear nobody: that time is not held against the client. */
   forgive(stalledMs: number): void {
     this.#heardAtMs += stalledMs;
-    this.#audioAtMs += stalledMs;
+    this.#arrivals.forgive(stalledMs);
     this.#stoppedAtMs += stalledMs;
     this.#meter.forgive(stalledMs);
   }
@@ -206,10 +208,12 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const stoppedAfterMs = this.#options.settings.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
+    const { endpointing, idleMaxMs, isPaced } = this.#options.settings;
+    const stoppedAfterMs = endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
     const expiry = expiryOf({
       nowMs,
       openedAtMs: this.#openedAtMs,
+      idleMaxMs,
       heardAtMs: this.#heardAtMs,
       stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
     });
@@ -218,7 +222,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > stoppedAfterMs) {
+    } else if (!isPaced && !this.#toldAudioStopped && this.#arrivals.missingMs(nowMs) > stoppedAfterMs) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }
@@ -308,16 +312,14 @@ export class Session implements PartialSource {
         this.#endUtterance(event);
         return;
       case 'fault':
-        this.#onFault(event.code);
+        this.#onFault(event);
         return;
-      case 'flushed':
-        if (event.id === STOP_FLUSH) {
-          this.#deliveries.add({ type: 'done' });
-        } else {
-          this.#flushCount--;
-          this.#deliveries.add({ type: 'flushed', id: event.id.slice(CLIENT_FLUSH.length) });
-        }
+      case 'flushed': {
+        const answer = answerOf(event);
+        if (answer.type === 'flushed') this.#flushCount--;
+        this.#deliveries.add(answer);
         this.#deliver();
+      }
     }
   }
 
@@ -358,7 +360,8 @@ export class Session implements PartialSource {
       );
       return;
     }
-    onEvent({ type: 'speechEnd', utteranceId: utterance.id, audioMs: toMs(event.endSamples) });
+    const { endSamples, reason } = event;
+    onEvent({ type: 'speechEnd', utteranceId: utterance.id, audioMs: toMs(endSamples), reason });
     if (this.#isClosed) return;
     const pcm = this.#audio.slice(utterance.startSamples, event.endSamples);
     // The next utterance may reach back into what was heard since this one's end.
@@ -371,7 +374,7 @@ export class Session implements PartialSource {
     utterance: Utterance,
     audio: { readonly pcm: Int16Array; readonly speechSamples: number },
   ): void {
-    const { scheduler, clock, telemetry } = this.#options;
+    const { scheduler, clock, telemetry, settings } = this.#options;
     if (samplesToMs(audio.pcm.length) < RECOGNISER_PCM_MIN_MS) {
       // A flush right after a sound began: too short to hold a word.
       utterance.settled = { text: '', outcome: 'empty' };
@@ -398,7 +401,7 @@ export class Session implements PartialSource {
     }
     scheduler.submitFinal({
       audio: { pcm: audio.pcm, draft: utterance.draft, strikes: utterance.strikes },
-      deadlineAtMs: clock.nowMs() + FINAL_OBJECTIVE_MS,
+      deadlineAtMs: clock.nowMs() + settings.finalObjectiveMs,
       isWanted: () => this.#state !== 'closed' && utterance.settled === undefined,
       done: settle,
       failed: contained(this, (error: TranscriptionError) => {
@@ -448,12 +451,12 @@ export class Session implements PartialSource {
     });
   }
 
-  #onFault(code: Extract<TrackEvent, { type: 'fault' }>['code']): void {
+  #onFault({ code, reason }: Extract<TrackEvent, { type: 'fault' }>): void {
     if (code === 'undecodable_packet') {
       this.#notice('packets_lost', 'an audio packet could not be decoded; it was concealed');
       return;
     }
-    this.fail(faultError(code, this.#options.settings.format));
+    this.fail(faultError({ code, reason }, this.#options.settings.format));
   }
 
   #notice(code: NoticeCode, message: string, utteranceId?: number): void {

@@ -1,4 +1,5 @@
 /** What a session tells its dialect, in order. Positions are ms of audio since the session's origin. */
+import type { UtteranceEndReason } from './contracts.ts';
 import type { TranscriptionError } from './errors.ts';
 
 /** A word with its place in the audio; `estimated` where the model gives no times. */
@@ -23,7 +24,12 @@ export interface FinalEvent {
 
 export type SessionEvent =
   | { readonly type: 'speechStart'; readonly utteranceId: number; readonly audioMs: number }
-  | { readonly type: 'speechEnd'; readonly utteranceId: number; readonly audioMs: number }
+  | {
+      readonly type: 'speechEnd';
+      readonly utteranceId: number;
+      readonly audioMs: number;
+      readonly reason: UtteranceEndReason;
+    }
   | {
       readonly type: 'partial';
       readonly utteranceId: number;
@@ -42,7 +48,8 @@ export type SessionEvent =
       readonly message: string;
       readonly utteranceId?: number;
     }
-  | { readonly type: 'flushed'; readonly id: string }
+  /** `audioMs` is how much audio there was before the flush. */
+  | { readonly type: 'flushed'; readonly id: string; readonly audioMs: number }
   /** The server is going away: finals for what was heard follow, then `done`; go on elsewhere from here. */
   | {
       readonly type: 'goAway';
@@ -50,7 +57,7 @@ export type SessionEvent =
       readonly ackedAudioMs: number;
       readonly nextUtteranceId: number;
     }
-  /** The session is over and took its last final with it. */
-  | { readonly type: 'done' }
+  /** The session is over and took its last final with it. `audioMs` is how much audio there was. */
+  | { readonly type: 'done'; readonly audioMs: number }
   /** The session is over because of this. */
   | { readonly type: 'failed'; readonly error: TranscriptionError };

@@ -1,11 +1,12 @@
 /** The bounds on a session's time. */
 import { InferenceError, LimitError, type TranscriptionError } from './errors.ts';
-import { IDLE_MAX_MS, SESSION_MAX_MS, SESSION_STOP_MAX_MS } from './limits.ts';
+import { SESSION_MAX_MS, SESSION_STOP_MAX_MS } from './limits.ts';
 
 /** A session's times on the clock. */
 export interface SessionTimes {
   readonly nowMs: number;
   readonly openedAtMs: number;
+  readonly idleMaxMs: number;
   /** When the client last gave a sign of life. */
   readonly heardAtMs: number;
   /** When it asked for the end; undefined while it has not. */
@@ -14,7 +15,7 @@ export interface SessionTimes {
 
 /** What a session whose time is over ends with; undefined while it may go on. */
 export function expiryOf(times: SessionTimes): TranscriptionError | undefined {
-  const { nowMs, openedAtMs, heardAtMs, stoppedAtMs } = times;
+  const { nowMs, openedAtMs, idleMaxMs, heardAtMs, stoppedAtMs } = times;
   if (stoppedAtMs !== undefined) {
     if (nowMs - stoppedAtMs <= SESSION_STOP_MAX_MS) return undefined;
     const what = 'the last finals could not be computed in time';
@@ -24,8 +25,8 @@ export function expiryOf(times: SessionTimes): TranscriptionError | undefined {
     const what = `a session lasts at most ${SESSION_MAX_MS / 60_000} minutes; open a new one`;
     return new LimitError('session_too_long', what);
   }
-  if (nowMs - heardAtMs > IDLE_MAX_MS) {
-    const what = `no audio for ${IDLE_MAX_MS / 1000} s; send keepAlive while muted`;
+  if (nowMs - heardAtMs > idleMaxMs) {
+    const what = `no audio for ${idleMaxMs / 1000} s; send keepAlive while muted`;
     return new LimitError('idle_timeout', what);
   }
   return undefined;

@@ -11,4 +11,13 @@ export interface SessionSettings {
   /** Where a resumed session goes on; 0 and 1 for a new one. */
   readonly originAudioMs: number;
   readonly firstUtteranceId: number;
+  /** Time without audio or `keepAlive` after which the session is closed, at most SESSION_MAX_MS. */
+  readonly idleMaxMs: number;
+  /** When a final should be sent after the end of its utterance; those that are due sooner come first. */
+  readonly finalObjectiveMs: number;
+  /**
+   * The client waits until its audio is taken: the audio may be a file, and comes as fast as it is taken and no faster
+   * (`Session.push` says `full`). Then neither the clock nor real time says anything about it.
+   */
+  readonly isPaced: boolean;
 }

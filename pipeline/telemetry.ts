@@ -26,6 +26,11 @@ interface MetricSpec {
 /** Exported as `earwitness_<key>`; counters end in `_total`, units are seconds and bytes. */
 export const METRICS = {
   sessions_active: { kind: 'gauge', help: 'Sessions that are open.', labels: {} },
+  admissions_total: {
+    kind: 'counter',
+    help: 'Clients let in, by the dialect they speak: over a WebSocket, or with an HTTP request.',
+    labels: { dialect: ['native', 'deepgram', 'openai', 'vosk'], form: ['stream', 'request'] },
+  },
   sessions_total: {
     kind: 'counter',
     help: 'Sessions that have ended: asked for by the client, left by it, or ended by an error.',

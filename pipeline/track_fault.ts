@@ -1,14 +1,19 @@
 /** Faults of a session's audio that end it, as errors for the client. */
 import type { AudioFormat } from './audio.ts';
 import type { TrackEvent } from './contracts.ts';
-import { AudioError, InferenceError, type TranscriptionError } from './errors.ts';
+import { AudioError, InferenceError, LimitError, type TranscriptionError } from './errors.ts';
+import { REFUSALS, type Refusal } from './refusal.ts';
 
-type FatalFault = Exclude<Extract<TrackEvent, { type: 'fault' }>['code'], 'undecodable_packet'>;
+type TrackFault = Extract<TrackEvent, { type: 'fault' }>;
+export interface FatalFault {
+  readonly code: Exclude<TrackFault['code'], 'undecodable_packet'>;
+  readonly reason: Refusal | undefined;
+}
 
-export function faultError(code: FatalFault, { encoding }: AudioFormat): TranscriptionError {
+export function faultError({ code, reason }: FatalFault, format: AudioFormat): TranscriptionError {
   switch (code) {
     case 'unsupported_audio':
-      return new AudioError(code, `the bytes are not ${encoding}: send what \`audio.encoding\` names`);
+      return refusalError(reason ?? 'mismatch', format);
     case 'poison':
       return new InferenceError(code, 'audio of this session ended workers again and again');
     case 'internal':
@@ -16,4 +21,12 @@ export function faultError(code: FatalFault, { encoding }: AudioFormat): Transcr
         retryable: true,
       });
   }
+}
+
+function refusalError(reason: Refusal, { encoding }: AudioFormat): TranscriptionError {
+  if (reason === 'too_fast') return new LimitError('too_fast', REFUSALS.too_fast);
+  const what = encoding === 'auto' ? 'the audio cannot be read' : `the bytes are not ${encoding}`;
+  const hint =
+    encoding === 'auto' || reason !== 'mismatch' ? REFUSALS[reason] : 'send what `audio.encoding` names';
+  return new AudioError('unsupported_audio', `${what}: ${hint}`);
 }

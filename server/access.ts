@@ -2,7 +2,8 @@
  * Who may connect: rate, origin, credentials, sessions at a time, in this order. Every dialect asks the same judge
  * before the upgrade and lets it stand before its listener, so that no dialect has rules of its own.
  */
-import { CLOSE_CODES, AccessError, type TranscriptionError } from '../pipeline/errors.ts';
+import { randomUUID } from 'node:crypto';
+import { AccessError, type TranscriptionError } from '../pipeline/errors.ts';
 import type { Clock } from '../pipeline/clock.ts';
 import {
   ADDRESS_TABLE_MAX_COUNT,
@@ -23,7 +24,7 @@ import { isOriginAllowed, ownOrigins } from './origin.ts';
 import { RateLimit } from './rate_limit.ts';
 import { SessionQuota, type Share } from './session_quota.ts';
 import type { Config } from './settings.ts';
-import { verifyToken } from './tokens.ts';
+import { signToken, verifyToken } from './tokens.ts';
 import type { Connection, ConnectionListener } from './transport.ts';
 
 export interface AccessOptions {
@@ -38,10 +39,21 @@ export interface AccessOptions {
   readonly now?: () => Date;
 }
 
-/** How a dialect speaks to clients that are not let in after the upgrade. */
-export interface AccessDialect {
+/** The code and the reason of a close frame. */
+export interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** How a dialect says on an open connection that an error ends it. */
+export interface ErrorSpeech {
   /** What is sent before the close frame; undefined for nothing. */
   readonly errorText: (error: TranscriptionError) => string | undefined;
+  readonly closingOf: (error: TranscriptionError) => Closing;
+}
+
+/** How a dialect speaks to clients that are not let in after the upgrade. */
+export interface AccessDialect extends ErrorSpeech {
   /**
    * Reads the token from a connection's first message, of dialects that have a place for it; throws
    * `TranscriptionError` if it is no such message. Without it, credentials must come with the request.
@@ -61,19 +73,33 @@ export type Admission =
        */
       readonly guard: (connection: Connection, create: () => ConnectionListener) => ConnectionListener;
     }
-  | {
-      readonly isAdmitted: false;
-      /** HTTP status: 401, 403 or 429. */
-      readonly status: number;
-      readonly reason: 'unauthorized' | 'forbidden' | 'rate_limited';
-      readonly message: string;
-      readonly headers: Readonly<Record<string, string>>;
-    };
+  | NoAdmission;
+
+/** Why a request may not go on. */
+export interface NoAdmission {
+  readonly isAdmitted: false;
+  /** HTTP status: 401, 403 or 429. */
+  readonly status: number;
+  readonly reason: 'unauthorized' | 'forbidden' | 'rate_limited';
+  readonly message: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Somebody whose request is being answered over HTTP. */
+export interface Caller {
+  /** Of the API key that the request goes back to; undefined as long as the server asks for none. */
+  readonly keyId: string | undefined;
+  /** They came with a token that was made with the key, not with the key. */
+  readonly isToken: boolean;
+}
+
+/** Whether a request is answered over HTTP. Who is let in counts as a session until `leave` is called. */
+export type Entrance =
+  | { readonly isAdmitted: true; readonly caller: Caller; readonly leave: () => void }
+  | NoAdmission;
 
 /** Somebody who was recognised, and what counts against them. */
-interface Grant {
-  /** Of the API key that it goes back to; undefined as long as the server asks for none. */
-  readonly keyId: string | undefined;
+interface Grant extends Caller {
   readonly shares: readonly Share[];
 }
 
@@ -145,7 +171,32 @@ export class Access {
     this.#keyRing.close();
   }
 
-  /** Judges a request before its upgrade (or its answer). Only the rate is counted; sessions count from `guard` on. */
+  /** Judges a request that is to be answered over HTTP, and takes a session's place for it. */
+  async enter(request: AccessRequest): Promise<Entrance> {
+    try {
+      const { shares, ...caller } = await this.#recognise(this.#screen(request), request);
+      this.#checkShares(shares);
+      return { isAdmitted: true, caller, leave: this.#quota.take(shares) };
+    } catch (error) {
+      if (!(error instanceof AccessError)) throw error;
+      return this.#refusal(error, request);
+    }
+  }
+
+  /**
+   * A token of a caller's key, for `lifeMs` from now on. Where no keys are asked for it is text that nobody checks, so
+   * that the clients that get it work there too. Throws `AccessError` (`forbidden`) for a caller with a token: it could
+   * outlive itself, and lose what bounds it.
+   */
+  async issueToken({ keyId, isToken }: Caller, lifeMs: number): Promise<string> {
+    if (isToken) throw new AccessError('forbidden', 'a token cannot make tokens; use the API key');
+    const { now = () => new Date() } = this.#options;
+    const signingSecret = this.#keyRing.keySet?.signingSecret;
+    if (keyId === undefined || signingSecret === undefined) return randomUUID();
+    return signToken({ keyId, lifeMs, now: now() }, signingSecret);
+  }
+
+  /** Judges a request before its upgrade. Only the rate is counted; sessions count from `guard` on. */
   async judge(request: AccessRequest, dialect: AccessDialect): Promise<Admission> {
     try {
       return await this.#judge(request, dialect);
@@ -155,17 +206,21 @@ export class Access {
     }
   }
 
-  async #judge(request: AccessRequest, dialect: AccessDialect): Promise<Admission> {
+  /** What comes before the question who it is; returns the credential, if one is asked for and there. */
+  #screen(request: AccessRequest): string | undefined {
     this.#checkRate(request.remoteAddress);
     const origin = request.headers.get('origin');
     if (!isOriginAllowed(origin, this.#origins)) {
       throw new AccessError('forbidden', 'pages of this origin may not connect; add it to allowedOrigins');
     }
+    return this.asksForKeys ? credentialOf(request) : undefined;
+  }
+
+  async #judge(request: AccessRequest, dialect: AccessDialect): Promise<Admission> {
+    const credential = this.#screen(request);
     const marker = protocolMarker(request);
     const protocol = marker === undefined ? {} : { protocol: marker };
-    const { keySet } = this.#keyRing;
-    const credential = keySet === undefined ? undefined : credentialOf(request);
-    if (keySet !== undefined && credential === undefined) {
+    if (this.asksForKeys && credential === undefined) {
       const { tokenOf } = dialect;
       if (tokenOf === undefined) throw missingCredential();
       this.#checkPending();
@@ -213,13 +268,15 @@ export class Access {
   /** Who it is. Throws `AccessError` (`unauthorized`, `forbidden`). */
   async #recognise(credential: string | undefined, request: AccessRequest): Promise<Grant> {
     const { keySet } = this.#keyRing;
-    if (keySet === undefined) return { keyId: undefined, shares: this.#addressShare(request) };
+    if (keySet === undefined) {
+      return { keyId: undefined, isToken: false, shares: this.#addressShare(request) };
+    }
     if (credential === undefined) throw missingCredential();
     if (!isKeyForm(credential)) return this.#recogniseToken(credential, { keySet, request });
     const key = findKey(keySet.keys, credential);
     if (key === undefined) throw new AccessError('unauthorized', 'the API key or token is not valid');
     // A key is an application's: all its users may come from one address.
-    return { keyId: key.id, shares: [this.#keyShare(key)] };
+    return { keyId: key.id, isToken: false, shares: [this.#keyShare(key)] };
   }
 
   async #recogniseToken(
@@ -239,7 +296,7 @@ export class Access {
     if (maxSessions !== undefined) {
       shares.push({ name: `token ${tokenId}`, max: maxSessions, holder: 'this token' });
     }
-    return { keyId: key.id, shares };
+    return { keyId: key.id, isToken: true, shares };
   }
 
   #keyShare({ id, maxSessions }: ApiKey): Share {
@@ -332,7 +389,7 @@ export class Access {
     this.#options.log.info('keys revoked', { keyIds: [...keyIds] });
   }
 
-  #refusal(error: AccessError, request: AccessRequest): Admission {
+  #refusal(error: AccessError, request: AccessRequest): NoAdmission {
     const { code: reason, message, retryAfterSeconds } = error;
     this.#options.log.info('connection refused', { reason, remoteAddress: request.remoteAddress });
     return {
@@ -359,6 +416,7 @@ export class Access {
     countError(this.#options.telemetry, error);
     const text = dialect.errorText(error);
     if (text !== undefined) connection.sendText(text);
-    connection.close(CLOSE_CODES[error.code], error.code);
+    const { code, reason } = dialect.closingOf(error);
+    connection.close(code, reason);
   }
 }

@@ -1,13 +1,16 @@
 /** Reads audio files for `transcribe`: WAV of every common kind, Opus in Ogg or WebM. */
 import { access, constants, readFile, stat } from 'node:fs/promises';
-import { BufferSource, EncodedPacketSink, Input, OGG, WEBM } from 'mediabunny';
 import { audioDurationMs } from '../client/audio_duration.ts';
-import { SAMPLE_RATE_HZ, type AudioEncoding } from '../pipeline/audio.ts';
+import { joinPcm, SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
 import { findContainer } from '../pipeline/container_magic.ts';
 import { loadDecoderFactory } from '../pipeline/decoders.ts';
 import { AudioError } from '../pipeline/errors.ts';
+import { OggDemuxer } from '../pipeline/ogg_demuxer.ts';
+import { REFUSALS } from '../pipeline/refusal.ts';
+import { WebmDemuxer } from '../pipeline/webm_demuxer.ts';
+import type { FileEncoding } from './file_encoding.ts';
 import { encodeOpus } from './opus_encoder.ts';
-import { isWav, readWav } from './wav_file.ts';
+import { readWav } from './wav_file.ts';
 
 /** One WebSocket message of audio. */
 export interface FileMessage {
@@ -29,9 +32,9 @@ const PCM_MESSAGE_BYTES = (2 * SAMPLE_RATE_HZ * 20) / 1000;
  * first few ms (the encoder's pre-skip) are then part of the audio. Throws `AudioError` (`unsupported_audio`), with a
  * message that names the file, for one that cannot be read.
  */
-export async function readAudioFile(path: string, encoding: AudioEncoding): Promise<FileMessage[]> {
+export async function readAudioFile(path: string, encoding: FileEncoding): Promise<FileMessage[]> {
   return namingFile(path, async () => {
-    const content = await readContent(await readFile(path));
+    const content = readContent(await readFile(path));
     if (content.type === 'pcm') return encodeMessages(content.pcm, encoding);
     if (encoding === 'opus') return opusMessages(content.packets);
     return encodeMessages(await decodeOpus(content.packets), encoding);
@@ -49,13 +52,13 @@ export async function checkReadable(path: string): Promise<void> {
 /** Reads a file as 16 kHz mono PCM. Throws as `readAudioFile` does. */
 export async function readPcm(path: string): Promise<Int16Array> {
   return namingFile(path, async () => {
-    const content = await readContent(await readFile(path));
+    const content = readContent(await readFile(path));
     return content.type === 'pcm' ? content.pcm : decodeOpus(content.packets);
   });
 }
 
 /** Cuts 16 kHz mono PCM into messages of 20 ms. */
-export function encodeMessages(pcm: Int16Array, encoding: AudioEncoding): FileMessage[] {
+export function encodeMessages(pcm: Int16Array, encoding: FileEncoding): FileMessage[] {
   switch (encoding) {
     case 'opus':
       return opusMessages(encodeOpus(pcm));
@@ -72,32 +75,25 @@ async function namingFile<T>(path: string, read: () => Promise<T>): Promise<T> {
   }
 }
 
-async function readContent(bytes: Uint8Array<ArrayBuffer>): Promise<Content> {
-  if (isWav(bytes)) return { type: 'pcm', pcm: readWav(bytes) };
+function readContent(bytes: Uint8Array): Content {
   const container = findContainer(bytes);
-  if (container === 'ogg' || container === 'webm') return { type: 'opus', packets: await readPackets(bytes) };
+  if (container === 'wav') return { type: 'pcm', pcm: readWav(bytes) };
+  if (container === 'ogg' || container === 'webm') {
+    return { type: 'opus', packets: readPackets(bytes, container) };
+  }
   const kind = container === undefined ? 'something else' : container.toUpperCase();
   throw new AudioError('unsupported_audio', `expected WAV, or Opus in Ogg or WebM; this is ${kind}`);
 }
 
-async function readPackets(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array[]> {
-  const input = new Input({ source: new BufferSource(bytes), formats: [OGG, WEBM] });
-  try {
-    const track = await input.getPrimaryAudioTrack();
-    const codec = (await track?.getCodec()) ?? 'none';
-    if (track === null || codec !== 'opus') {
-      throw new AudioError('unsupported_audio', `expected audio of the codec Opus; this is ${codec}`);
-    }
-    const channels = await track.getNumberOfChannels();
-    if (channels > 2) {
-      throw new AudioError('unsupported_audio', `expected 1 or 2 channels; it has ${channels}`);
-    }
-    const packets: Uint8Array[] = [];
-    for await (const packet of new EncodedPacketSink(track).packets()) packets.push(packet.data);
-    return packets;
-  } finally {
-    input.dispose();
+function readPackets(bytes: Uint8Array, container: 'ogg' | 'webm'): Uint8Array[] {
+  const demuxer = container === 'ogg' ? new OggDemuxer() : new WebmDemuxer();
+  const packets: Uint8Array[] = [];
+  for (const item of demuxer.push(bytes)) {
+    if (item.type === 'refused') throw new AudioError('unsupported_audio', REFUSALS[item.reason]);
+    if (item.type === 'packet') packets.push(item.bytes.slice());
   }
+  if (packets.length === 0) throw new AudioError('unsupported_audio', 'there is no audio in it');
+  return packets;
 }
 
 function opusMessages(packets: readonly Uint8Array[]): FileMessage[] {
@@ -108,14 +104,7 @@ async function decodeOpus(packets: readonly Uint8Array[]): Promise<Int16Array> {
   const factory = await loadDecoderFactory();
   const decoder = factory.create({ encoding: 'opus', sampleRateHz: SAMPLE_RATE_HZ, channels: 1 });
   try {
-    const parts = packets.map((packet) => decoder.decode(packet).pcm);
-    const pcm = new Int16Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let offset = 0;
-    for (const part of parts) {
-      pcm.set(part, offset);
-      offset += part.length;
-    }
-    return pcm;
+    return joinPcm(packets.map((packet) => decoder.decode(packet).pcm));
   } finally {
     decoder.close();
   }

@@ -1,4 +1,5 @@
 /** Phrases with a known text: what a recogniser must hear before it is given anybody's words. */
+import { joinPcm } from '../pipeline/audio.ts';
 import type { AudioDecoderFactory, Recogniser } from '../pipeline/contracts.ts';
 import { InferenceError } from '../pipeline/errors.ts';
 
@@ -81,13 +82,7 @@ export function decodeCanary(language: string, decoders: AudioDecoderFactory): C
     offset += 1 + length;
   }
   decoder.close();
-  const phrase = new Int16Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    phrase.set(part, offset);
-    offset += part.length;
-  }
-  return { phrase, words: canary.words };
+  return { phrase: joinPcm(parts), words: canary.words };
 }
 
 /** Warms a recogniser up with the phrase. Throws `InferenceError` unless it hears the words. */

@@ -1,11 +1,11 @@
 /** The command line: which command, with which settings, and how failures are told. */
 import type { Writable } from 'node:stream';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { AUDIO_ENCODINGS, type AudioEncoding } from '../pipeline/audio.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
 import { loadConfig, loadKeyOfEnvironment, type Config, type Flags } from './config.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
+import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
 import type { LoadDialectName } from './load/load_dialects.ts';
 import { LOAD_ENCODINGS } from './load/load_plan.ts';
 import type { LoadFlags } from './load_command.ts';
@@ -134,7 +134,7 @@ interface TranscribeFlags extends Flags {
   readonly url?: string;
   readonly token?: string;
   readonly speed: number;
-  readonly encoding: AudioEncoding;
+  readonly encoding: FileEncoding;
   readonly format: (typeof TRANSCRIPT_FORMATS)[number];
 }
 
@@ -146,7 +146,7 @@ function addTranscribe(program: Command, shell: Shell): void {
     .option('--url <url>', 'server to use, such as ws://127.0.0.1:8080/v1/stream')
     .option('--token <text>', 'API key or token, if the server at --url asks for one')
     .addOption(speedOption())
-    .addOption(choiceOption('--encoding <name>', 'how the audio is sent', AUDIO_ENCODINGS))
+    .addOption(choiceOption('--encoding <name>', 'how the audio is sent', FILE_ENCODINGS))
     .addOption(choiceOption('--format <name>', 'what is printed', TRANSCRIPT_FORMATS));
   const keys = SETTING_KEYS.filter((key) => !(key in OWN_SERVER));
   withSettings(command, keys).action(async (files: string[], flags: TranscribeFlags) => {

@@ -1,14 +1,12 @@
 /** The clients' port: which path speaks which dialect, and what plain HTTP gets. */
-import { STREAM_PATH, type StartMessage } from '../client/protocol.ts';
-import type { Clock } from '../pipeline/clock.ts';
+import { STREAM_PATH } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
-import type { LabelsOf, Telemetry } from '../pipeline/telemetry.ts';
-import type { Access, AccessDialect } from './access.ts';
+import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
+import type { Access, NoAdmission } from './access.ts';
+import { statusOf, type Dialect, type Opening, type RequestRefusal, type TextAnswer } from './dialect.ts';
 import type { Log } from './log.ts';
-import { NativeDialect, type NativeDialectOptions } from './native_dialect.ts';
-import { errorText, startFromQuery, tokenOfStart } from './native_messages.ts';
 import { errorAnswer } from './request_head.ts';
-import type { SessionRegistry } from './session_registry.ts';
+import type { Refusal, SessionRegistry } from './session_registry.ts';
 import type {
   HttpAnswer,
   HttpRequest,
@@ -19,16 +17,16 @@ import type {
   UpgradeRequest,
 } from './transport.ts';
 
-const NATIVE_ACCESS: AccessDialect = { errorText, tokenOf: tokenOfStart };
+type Accepted = Extract<UpgradeAnswer, { accept: true }>;
 
 export interface ClientPortOptions {
   readonly transport: Transport;
   readonly access: Access;
   readonly registry: SessionRegistry;
-  readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly log: Log;
-  readonly defaults: NativeDialectOptions['defaults'];
+  /** Those that are spoken here; the first one that knows a path has it. */
+  readonly dialects: readonly Dialect[];
 }
 
 export class ClientPort {
@@ -43,7 +41,7 @@ export class ClientPort {
       ...address,
       events: {
         upgrade: (request) => this.#upgrade(request),
-        http: answerHttp,
+        http: (request) => this.#answer(request),
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
           this.#options.log.error('a connection failed on our side', { err: error });
@@ -69,56 +67,83 @@ export class ClientPort {
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {
-    if (request.path !== STREAM_PATH)
-      return this.#refuse({
-        reason: 'not_found',
-        status: 404,
-        error: new ProtocolError('not_found', `there is no ${request.path} here; try ${STREAM_PATH}`),
-      });
-    try {
-      return await this.#upgradeNative(request, startFromQuery(request.query));
-    } catch (error) {
-      if (!(error instanceof TranscriptionError)) throw error;
-      return this.#refuse({ reason: 'bad_request', status: 400, error });
+    const dialect = this.#options.dialects.find(({ path }) => path === '*' || path === request.path);
+    if (dialect === undefined) {
+      const error = new ProtocolError('not_found', `there is no ${request.path} here; try ${this.#paths}`);
+      return { accept: false, ...this.#refuse('not_found', { status: 404, error }) };
     }
+    const answer = await this.#open(dialect, request);
+    return 'accept' in answer ? answer : { accept: false, ...answer };
   }
 
-  async #upgradeNative(request: UpgradeRequest, start: StartMessage | undefined): Promise<UpgradeAnswer> {
-    const { access, registry } = this.#options;
-    // With settings in the query there is no `start` to bring a token.
-    const admission = await access.judge(request, start === undefined ? NATIVE_ACCESS : { errorText });
-    if (!admission.isAdmitted) {
-      const { reason, message } = admission;
-      return this.#refuse({ ...admission, error: new AccessError(reason, message) });
+  async #open(dialect: Dialect, request: UpgradeRequest): Promise<Accepted | TextAnswer> {
+    let opening: Opening;
+    try {
+      opening = dialect.open(request);
+    } catch (error) {
+      if (!(error instanceof TranscriptionError)) throw error;
+      return this.#refuse('bad_request', { status: 400, error }, dialect);
     }
-    const refusal = registry.refusal();
-    if (refusal !== undefined) {
-      const { reason, error, retryAfterSeconds } = refusal;
-      return this.#refuse({
-        reason,
-        status: 503,
-        error,
-        headers: { 'Retry-After': String(retryAfterSeconds) },
-      });
-    }
-    const { protocol } = admission;
+    const admission = await this.#options.access.judge(request, opening.access);
+    if (!admission.isAdmitted) return this.#refuseEntrance(admission, dialect);
+    const refusal = this.#options.registry.refusal();
+    if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
+    const protocol = admission.protocol ?? opening.protocol;
     return {
       accept: true,
       ...(protocol === undefined ? {} : { protocol }),
+      ...(opening.headers === undefined ? {} : { headers: opening.headers }),
       listener: (connection) =>
-        admission.guard(connection, () => new NativeDialect(connection, this.#options, start)),
+        admission.guard(connection, () => {
+          this.#options.telemetry.count('admissions_total', { dialect: dialect.name, form: 'stream' });
+          return opening.listener(connection);
+        }),
     };
   }
 
-  #refuse(refusal: {
-    readonly reason: LabelsOf<'sessions_refused_total'>['reason'];
-    readonly status: number;
-    readonly error: TranscriptionError;
-    readonly headers?: Readonly<Record<string, string>>;
-  }): UpgradeAnswer {
-    const { reason, status, error, headers } = refusal;
+  async #answer(request: HttpRequest): Promise<HttpAnswer> {
+    const dialect = this.#options.dialects.find(({ posts }) => posts?.has(request.path) === true);
+    const respond = dialect?.posts?.get(request.path);
+    if (dialect === undefined || respond === undefined || request.method !== 'POST') {
+      return answerHttp(request);
+    }
+    const entrance = await this.#options.access.enter(request);
+    if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
+    try {
+      const refusal = this.#options.registry.refusal();
+      if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
+      this.#options.telemetry.count('admissions_total', { dialect: dialect.name, form: 'request' });
+      return await respond(request, entrance.caller);
+    } catch (error) {
+      if (!(error instanceof TranscriptionError)) throw error;
+      countError(this.#options.telemetry, error);
+      return dialect.refuse({ status: statusOf(error), error });
+    } finally {
+      entrance.leave();
+    }
+  }
+
+  get #paths(): string {
+    return this.#options.dialects.map(({ path }) => path).join(', ');
+  }
+
+  #refuseEntrance({ reason, status, message, headers }: NoAdmission, dialect: Dialect): TextAnswer {
+    return this.#refuse(reason, { status, error: new AccessError(reason, message), headers }, dialect);
+  }
+
+  #refuseSession({ reason, error, retryAfterSeconds }: Refusal, dialect: Dialect): TextAnswer {
+    const headers = { 'Retry-After': String(retryAfterSeconds) };
+    return this.#refuse(reason, { status: 503, error, headers }, dialect);
+  }
+
+  #refuse(
+    reason: LabelsOf<'sessions_refused_total'>['reason'],
+    refusal: RequestRefusal,
+    dialect?: Dialect,
+  ): TextAnswer {
     this.#options.telemetry.count('sessions_refused_total', { reason });
-    return { accept: false, ...errorAnswer(status, error, headers) };
+    const { status, error, headers } = refusal;
+    return dialect === undefined ? errorAnswer(status, error, headers) : dialect.refuse(refusal);
   }
 }
 

@@ -222,9 +222,13 @@ function chooseValues(
 /** What is wrong with settings that are right one by one. */
 function contradictions(config: Config): readonly string[] {
   const faults: string[] = [];
-  const { port, adminPort, maxSessions, audioWorkers, silenceMs, maxUtteranceMs, tlsCert, tlsKey } = config;
+  const { port, adminPort, voskPort, maxSessions, audioWorkers } = config;
+  const { silenceMs, maxUtteranceMs, tlsCert, tlsKey } = config;
   if (port !== 0 && port === adminPort) {
     faults.push(`adminPort: expected another port than the clients', got ${adminPort} for both`);
+  }
+  if (voskPort !== '' && voskPort !== 0 && (voskPort === port || voskPort === adminPort)) {
+    faults.push(`voskPort: expected a port of its own, got ${voskPort}`);
   }
   if (silenceMs >= maxUtteranceMs) {
     faults.push(`silenceMs: expected less than maxUtteranceMs (${maxUtteranceMs}), got ${silenceMs}`);

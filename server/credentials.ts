@@ -16,6 +16,8 @@ const SECRET_PARAMETERS: ReadonlySet<string> = new Set([
   ...['token', 'access_token', 'accesstoken', 'auth_token', 'jwt', 'bearer', 'authorization'],
   ...['key', 'api_key', 'api-key', 'apikey'],
 ]);
+/** What OpenAI's keys for browsers begin with; ours are tokens behind it, for clients that look. */
+export const EPHEMERAL_PREFIX = 'ek_';
 const ADVICE =
   'send an API key or a token as `Authorization: Bearer …`, as the subprotocols ["bearer", …], or as `token` in `start`';
 
@@ -41,13 +43,15 @@ export function credentialOf(request: AccessRequest): string | undefined {
   if (Buffer.byteLength(credential) > CREDENTIAL_MAX_BYTES) {
     throw new AccessError('unauthorized', `an API key or token has at most ${CREDENTIAL_MAX_BYTES} bytes`);
   }
-  return credential;
+  return credential.startsWith(EPHEMERAL_PREFIX) ? credential.slice(EPHEMERAL_PREFIX.length) : credential;
 }
 
 /** The subprotocol to choose: the marker before a secret, never the secret. Undefined if none of them is offered. */
 export function protocolMarker({ protocols = [] }: AccessRequest): string | undefined {
-  const first = protocols[0];
-  return first === 'bearer' || first === 'token' || first === 'realtime' ? first : undefined;
+  const [first] = protocols;
+  if (first === 'bearer' || first === 'token') return first;
+  // What stands beside it has a prefix of its own, and the order is nobody's.
+  return protocols.find((protocol) => protocol === 'realtime');
 }
 
 /** The answer to a request without credentials. */

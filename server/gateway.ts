@@ -11,6 +11,8 @@ import { createAdminServer, type AdminServer, type Health, type WorkerReport } f
 import type { Config } from './config.ts';
 import { ClientPort } from './client_port.ts';
 import { CrashReports } from './crash_reports.ts';
+import type { Dialect, DialectParts } from './dialect.ts';
+import { createDialects } from './dialects.ts';
 import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
 import { judgeHealth } from './health.ts';
@@ -24,9 +26,10 @@ import { DiskQuarantine } from './quarantine.ts';
 import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
-import type { TlsFiles } from './transport.ts';
+import type { TlsFiles, Transport } from './transport.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
+import { voskDialect } from './vosk_dialect.ts';
 import { reportWorkers } from './worker_gauges.ts';
 import type { WorkerModule } from './worker_launchers.ts';
 import { createAudioPool, createInferencePool, type PoolContext } from './worker_pools.ts';
@@ -35,6 +38,8 @@ import { createAudioPool, createInferencePool, type PoolContext } from './worker
 export interface RunningServer {
   /** `http://host:port` of the clients' port; `https:` with TLS. */
   readonly url: string;
+  /** The same of the port on which every path speaks vosk; undefined if there is none. */
+  readonly voskUrl: string | undefined;
   /** `http://host:port` of the operators' port. */
   readonly adminUrl: string;
   /**
@@ -90,6 +95,7 @@ class Gateway {
   readonly #registry: SessionRegistry;
   readonly #admin: AdminServer;
   readonly #clients: ClientPort;
+  readonly #voskClients: ClientPort | undefined;
   readonly #readiness = new Readiness();
   readonly #slowedWorkers: SlowedWorkers;
   /** What was added to the counters so far. */
@@ -153,15 +159,11 @@ class Gateway {
     });
     this.#load = this.#createLoadMonitor(disturbLoad ?? ((reading) => reading));
     this.#admin = this.#createAdmin();
-    this.#clients = new ClientPort({
-      transport: choice.create(),
-      access: this.#access,
-      registry: this.#registry,
-      clock: systemClock,
-      telemetry: this.#metrics,
-      log,
-      defaults: { silenceMs: config.silenceMs, maxUtteranceMs: config.maxUtteranceMs, model: config.model },
-    });
+    this.#clients = this.#createPort(choice.create(), createDialects(config.dialects, this.#dialectParts()));
+    if (config.voskPort !== '') {
+      const vosk = { ...voskDialect(this.#dialectParts()), path: '*' };
+      this.#voskClients = this.#createPort(choice.create(), [vosk]);
+    }
     this.#metrics.setCollector('gateway', (telemetry) => {
       this.#collect(telemetry);
     });
@@ -173,9 +175,11 @@ class Gateway {
     const warnings = this.#judgeExposure();
     const admin = await this.#admin.start();
     const tls = tlsFilesOf(this.#config);
-    const clients = await this.#clients.listen({ host, port, ...(tls === undefined ? {} : { tls }) });
+    const secured = tls === undefined ? {} : { tls };
+    const clients = await this.#clients.listen({ host, port, ...secured });
     const address = { host, port: clients.port, isSecure: tls !== undefined };
     this.#access.listensOn(address);
+    const vosk = await this.#voskClients?.listen({ host, port: Number(this.#config.voskPort), ...secured });
     await Promise.all([this.#crashReports.open(), this.#quarantine.open()]);
     this.#audioPool.start();
     this.#inferencePool.start();
@@ -183,6 +187,7 @@ class Gateway {
     this.#load.start();
     return {
       url: httpUrl(address),
+      voskUrl: vosk && httpUrl({ ...address, port: vosk.port }),
       adminUrl: httpUrl({ host: adminHost, port: admin.port, isSecure: false }),
       ready: this.#readiness.promise,
       warnings,
@@ -214,7 +219,7 @@ class Gateway {
     const tls = tlsFilesOf(this.#config);
     for (const [what, read] of [
       ['keys', () => this.#access.reload()],
-      ['certificate', () => (tls === undefined ? Promise.resolve() : this.#clients.renewTls(tls))],
+      ['certificate', () => (tls === undefined ? Promise.resolve() : this.#renewTls(tls))],
     ] as const) {
       try {
         await read();
@@ -225,8 +230,14 @@ class Gateway {
     }
   }
 
+  async #renewTls(tls: TlsFiles): Promise<void> {
+    await this.#clients.renewTls(tls);
+    await this.#voskClients?.renewTls(tls);
+  }
+
   async #drain(): Promise<void> {
     this.#clients.stopListening();
+    this.#voskClients?.stopListening();
     await this.#registry.drain();
   }
 
@@ -235,9 +246,24 @@ class Gateway {
     this.#load.close();
     this.#registry.close();
     this.#scheduler.close();
-    await this.#clients.close();
+    await Promise.all([this.#clients.close(), this.#voskClients?.close()]);
     await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
     await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
+  }
+
+  #createPort(transport: Transport, dialects: readonly Dialect[]): ClientPort {
+    return new ClientPort({
+      ...{ transport, dialects, access: this.#access, registry: this.#registry },
+      ...{ telemetry: this.#metrics, log: this.#log },
+    });
+  }
+
+  #dialectParts(): DialectParts {
+    const { silenceMs, maxUtteranceMs, model, voskSampleRateHz } = this.#config;
+    return {
+      ...{ registry: this.#registry, clock: systemClock, telemetry: this.#metrics, tokens: this.#access },
+      ...{ now: () => new Date(), defaults: { silenceMs, maxUtteranceMs, model, voskSampleRateHz } },
+    };
   }
 
   #diskContext(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {

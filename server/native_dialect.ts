@@ -1,7 +1,7 @@
 /** The native protocol on one connection: control messages in, session events out as JSON. */
-import type { ReadyMessage, ServerMessage, StartMessage } from '../client/protocol.ts';
-import type { Cancel, Clock } from '../pipeline/clock.ts';
-import { CLOSE_CODES, LimitError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
+import { STREAM_PATH, type ReadyMessage, type ServerMessage, type StartMessage } from '../client/protocol.ts';
+import type { Cancel } from '../pipeline/clock.ts';
+import { CLOSE_CODES, LimitError, ProtocolError } from '../pipeline/errors.ts';
 import { messageMaxBytes } from '../pipeline/input_meter.ts';
 import {
   AHEAD_OF_REALTIME_MAX_MS,
@@ -12,33 +12,41 @@ import {
   SESSION_MAX_MS,
 } from '../pipeline/limits.ts';
 import type { Session } from '../pipeline/session.ts';
-import type { SessionEvent } from '../pipeline/session_events.ts';
-import { countError, type Telemetry } from '../pipeline/telemetry.ts';
-import { errorText, parseClientMessage, settingsOf } from './native_messages.ts';
-import type { SessionRegistry } from './session_registry.ts';
+import type { ErrorSpeech } from './access.ts';
+import type { Dialect, DialectParts } from './dialect.ts';
+import { DialectSocket, type DialectEvent } from './dialect_socket.ts';
+import { errorText, parseClientMessage, settingsOf, startFromQuery, tokenOfStart } from './native_messages.ts';
+import { errorAnswer } from './request_head.ts';
 import type { Connection, ConnectionListener } from './transport.ts';
 
-export interface NativeDialectOptions {
-  readonly registry: SessionRegistry;
-  readonly clock: Clock;
-  readonly telemetry: Telemetry;
+export interface NativeDialectOptions extends Pick<DialectParts, 'registry' | 'clock' | 'telemetry'> {
   readonly defaults: { readonly silenceMs: number; readonly maxUtteranceMs: number; readonly model: string };
 }
 
+/** How clients of the native protocol are told of an error. */
+export const NATIVE_SPEECH: ErrorSpeech = {
+  errorText,
+  closingOf: ({ code }) => ({ code: CLOSE_CODES[code], reason: code }),
+};
+
 export class NativeDialect implements ConnectionListener {
-  readonly #connection: Connection;
+  readonly #socket: DialectSocket;
   readonly #options: NativeDialectOptions;
   #session: Session | undefined;
-  #isOver = false;
-  #isDraining = false;
   #cancelHandshake: Cancel | undefined;
 
   /** `start` is what the query asked for, if it asked for anything. */
   constructor(connection: Connection, options: NativeDialectOptions, start: StartMessage | undefined) {
-    this.#connection = connection;
+    this.#socket = new DialectSocket(connection, {
+      ...options,
+      speech: NATIVE_SPEECH,
+      onOver: () => {
+        this.#cancelHandshake?.();
+      },
+    });
     this.#options = options;
     if (start !== undefined) {
-      this.#guarded(() => {
+      this.#socket.guarded(() => {
         this.#start(start);
       });
       return;
@@ -46,21 +54,20 @@ export class NativeDialect implements ConnectionListener {
     this.#cancelHandshake = options.clock.after(HANDSHAKE_MAX_MS, () => {
       // If it was we who stood still, `start` is waiting to be read: let it come first.
       this.#cancelHandshake = options.clock.after(LATE_MESSAGE_GRACE_MS, () => {
-        this.#end(new LimitError('handshake_timeout', `send \`start\` within ${HANDSHAKE_MAX_MS / 1000} s`));
+        this.#socket.end(new LimitError('handshake_timeout', `send \`start\` within ${HANDSHAKE_MAX_MS / 1000} s`));
       });
     });
   }
 
   text(message: string): void {
-    this.#guarded(() => {
+    this.#socket.guarded(() => {
       this.#control(message);
     });
   }
 
   binary(message: Uint8Array): void {
-    if (this.#isOver) return;
     if (this.#session !== undefined) this.#session.push(message);
-    else this.#end(new ProtocolError('not_started', 'send `start`, or settings in the query, before audio'));
+    else this.#socket.end(new ProtocolError('not_started', 'send `start`, or settings in the query, before audio'));
   }
 
   drained(): void {
@@ -68,9 +75,7 @@ export class NativeDialect implements ConnectionListener {
   }
 
   closed(): void {
-    this.#isOver = true;
-    this.#cancelHandshake?.();
-    if (this.#session !== undefined) this.#options.registry.abandon(this.#session, 'abandoned');
+    this.#socket.gone();
   }
 
   #control(text: string): void {
@@ -104,7 +109,7 @@ export class NativeDialect implements ConnectionListener {
     if (this.#session !== undefined) throw new ProtocolError('bad_message', '`start` was already sent');
     const settings = settingsOf(start, this.#options.defaults);
     this.#cancelHandshake?.();
-    const session = this.#options.registry.open(settings, (event) => {
+    const session = this.#socket.open(settings, (event) => {
       this.#onEvent(event);
     });
     this.#session = session;
@@ -125,17 +130,13 @@ export class NativeDialect implements ConnectionListener {
     this.#options.registry.greet(session);
   }
 
-  #onEvent(event: SessionEvent): void {
+  #onEvent(event: DialectEvent): void {
     switch (event.type) {
-      case 'failed':
-        this.#end(event.error);
-        return;
       case 'done':
-        this.#send(event);
-        this.#close(this.#isDraining ? CLOSE_CODES.draining : 1000, this.#isDraining ? 'draining' : '');
+        this.#send({ type: 'done' });
+        this.#socket.finish();
         return;
       case 'goAway':
-        this.#isDraining = true;
         this.#send({
           type: 'goAway',
           deadlineMs: event.deadlineMs,
@@ -152,49 +153,40 @@ export class NativeDialect implements ConnectionListener {
         return;
       }
       case 'partial':
-      case 'speechStart':
-      case 'speechEnd':
-      case 'notice':
+        this.#socket.offer(event satisfies ServerMessage);
+        return;
+      case 'speechEnd': {
+        const { type, utteranceId, audioMs } = event;
+        this.#send({ type, utteranceId, audioMs });
+        return;
+      }
       case 'flushed':
+        this.#send({ type: 'flushed', id: event.id });
+        return;
+      case 'speechStart':
+      case 'notice':
         this.#send(event);
     }
   }
 
-  /** Partials may be dropped when the client does not read; anything else it misses ends the session. */
   #send(message: ServerMessage): void {
-    if (this.#isOver) return;
-    if (this.#connection.sendText(JSON.stringify(message)) !== 'full') return;
-    if (message.type === 'partial') {
-      this.#options.telemetry.count('partials_dropped_total', {});
-      return;
-    }
-    const error = new LimitError('slow_reader', 'the client does not read what it is sent');
-    countError(this.#options.telemetry, error);
-    this.#close(CLOSE_CODES.slow_reader, 'slow_reader');
+    this.#socket.send(message);
   }
+}
 
-  #guarded(act: () => void): void {
-    if (this.#isOver) return;
-    try {
-      act();
-    } catch (error) {
-      if (!(error instanceof TranscriptionError)) throw error;
-      this.#end(error);
-    }
-  }
-
-  #end(error: TranscriptionError): void {
-    if (this.#isOver) return;
-    countError(this.#options.telemetry, error);
-    this.#connection.sendText(errorText(error));
-    this.#close(CLOSE_CODES[error.code], error.code);
-  }
-
-  #close(code: number, reason: string): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#cancelHandshake?.();
-    if (this.#session !== undefined) this.#options.registry.abandon(this.#session, 'failed');
-    this.#connection.close(code, reason);
-  }
+/** The native protocol at its path. */
+export function nativeDialect(parts: DialectParts): Dialect {
+  return {
+    name: 'native',
+    path: STREAM_PATH,
+    open: ({ query }) => {
+      const start = startFromQuery(query);
+      return {
+        // With settings in the query there is no `start` to bring a token.
+        access: start === undefined ? { ...NATIVE_SPEECH, tokenOf: tokenOfStart } : NATIVE_SPEECH,
+        listener: (connection) => new NativeDialect(connection, parts, start),
+      };
+    },
+    refuse: ({ status, error, headers }) => errorAnswer(status, error, headers),
+  };
 }

@@ -1,13 +1,14 @@
 /** Reads what clients of the native protocol say: JSON control messages, or the same settings as query parameters. */
 import { z } from 'zod';
-import { CATALOGUE } from '../models/catalogue.ts';
 import type { ClientMessage, ServerMessage, StartMessage } from '../client/protocol.ts';
 import { PROTOCOL_VERSION } from '../client/protocol.ts';
 import { AUDIO_ENCODINGS } from '../pipeline/audio.ts';
 import { ProtocolError, type TranscriptionError } from '../pipeline/errors.ts';
 import {
   CREDENTIAL_MAX_BYTES,
+  FINAL_OBJECTIVE_MS,
   FLUSH_ID_MAX_LENGTH,
+  IDLE_MAX_MS,
   PCM_RATE_MAX_HZ,
   PCM_RATE_MIN_HZ,
   SILENCE_MAX_MS,
@@ -17,15 +18,18 @@ import {
   UTTERANCE_MIN_MS,
 } from '../pipeline/limits.ts';
 import type { SessionSettings } from '../pipeline/session_settings.ts';
+import { checkLanguage } from './spoken_language.ts';
 
 const START = z.object({
   type: z.literal('start'),
   version: z.literal(PROTOCOL_VERSION),
-  audio: z.object({
-    encoding: z.enum(AUDIO_ENCODINGS),
-    sampleRateHz: z.int().min(PCM_RATE_MIN_HZ).max(PCM_RATE_MAX_HZ).optional(),
-    channels: z.int().min(1).max(2).optional(),
-  }),
+  audio: z
+    .object({
+      encoding: z.enum(AUDIO_ENCODINGS).optional(),
+      sampleRateHz: z.int().min(PCM_RATE_MIN_HZ).max(PCM_RATE_MAX_HZ).optional(),
+      channels: z.int().min(1).max(2).optional(),
+    })
+    .optional(),
   token: z.string().min(1).max(CREDENTIAL_MAX_BYTES).optional(),
   model: z.string().max(100).optional(),
   language: z.string().max(35).optional(),
@@ -70,7 +74,7 @@ export function parseClientMessage(text: string): ClientMessage {
  * The `start` message that a URL's query stands for, or undefined if it names no setting. Names are those of the
  * message, dotted: `?audio.encoding=opus&endpointing.silenceMs=300`; `encoding`, `sampleRateHz`, `channels`,
  * `silenceMs` and `maxUtteranceMs` work alone too. Unknown names are ignored. Throws `ProtocolError` (`bad_message`)
- * that names every setting that is wrong or there twice, and the encoding if other settings come without one.
+ * that names every setting that is wrong or there twice.
  */
 export function startFromQuery(query: URLSearchParams): StartMessage | undefined {
   const named: string[] = [];
@@ -131,29 +135,24 @@ export function settingsOf(
       `model: this server runs '${defaults.model}', not '${start.model}'`,
     );
   }
-  refuseOtherLanguage(start.language, defaults.model);
+  if (start.language !== undefined) checkLanguage(start.language, defaults.model);
   const silenceMs = start.endpointing?.silenceMs ?? defaults.silenceMs;
   const maxUtteranceMs = start.endpointing?.maxUtteranceMs ?? defaults.maxUtteranceMs;
   return {
     format: {
-      encoding: start.audio.encoding,
-      sampleRateHz: start.audio.sampleRateHz ?? 16_000,
-      channels: start.audio.channels ?? 1,
+      encoding: start.audio?.encoding ?? 'auto',
+      sampleRateHz: start.audio?.sampleRateHz ?? 16_000,
+      channels: start.audio?.channels ?? 1,
     },
     endpointing: { silenceMs, maxUtteranceMs },
     partials: start.partials ?? true,
     words: start.words ?? false,
     originAudioMs: start.resume?.fromAudioMs ?? 0,
     firstUtteranceId: start.resume?.nextUtteranceId ?? 1,
+    idleMaxMs: IDLE_MAX_MS,
+ finalObjectiveMs: FINAL_OBJECTIVE_MS,
+    isPaced: false,
   };
-}
-
-/** A model that hears another language invents text in its own; better to say so. Only the primary subtag counts. */
-function refuseOtherLanguage(wanted: string | undefined, model: string): void {
-  const spoken = CATALOGUE.find(({ id }) => id === model)?.language;
-  if (wanted === undefined || spoken === undefined) return;
-  if (wanted.toLowerCase().split('-')[0] === spoken) return;
-  throw new ProtocolError('bad_settings', `language: '${model}' hears '${spoken}', not '${wanted}'`);
 }
 
 function checked(result: z.ZodSafeParseResult<unknown>): unknown {

@@ -111,11 +111,14 @@ async function serveUntil(
 ): Promise<number> {
   const early = await Promise.race([server.ready, signals.first]);
   if (early !== undefined) return stop(early);
-  stdout.write(`Earwitness listens on ${server.url} (metrics and health on ${server.adminUrl})\n`);
+  const { url, adminUrl, voskUrl } = server;
+  stdout.write(`Earwitness listens on ${url} (metrics and health on ${adminUrl})\n`);
+  if (voskUrl !== undefined) stdout.write(`vosk clients find it on ${voskUrl}\n`);
   process.send?.({
     type: 'gatewayReady',
-    port: portOf(server.url),
-    adminPort: portOf(server.adminUrl),
+    port: portOf(url),
+    adminPort: portOf(adminUrl),
+    ...(voskUrl === undefined ? {} : { voskPort: portOf(voskUrl) }),
   } satisfies GatewayReady);
   return stop(await signals.first);
 

@@ -115,8 +115,8 @@ export class SessionRegistry {
     return session;
   }
 
-  /** Ends a session that has not come to its own end: the client has gone, or its connection had to be closed. */
-  abandon(session: Session, outcome: 'abandoned' | 'failed'): void {
+  /** Ends a session that has not come to its own end: the client has gone or has opened another in its place, or its connection had to be closed. */
+  abandon(session: Session, outcome: 'completed' | 'abandoned' | 'failed'): void {
     session.close();
     this.#remove(session.id, outcome);
   }

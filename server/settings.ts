@@ -6,6 +6,7 @@ import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
+import type { DialectName } from './dialect.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
 import {
@@ -15,6 +16,8 @@ import {
   INFERENCE_THREADS_MAX_COUNT,
   PARTIAL_INTERVAL_MAX_MS,
   PARTIAL_NEW_AUDIO_MIN_MS,
+  PCM_RATE_MAX_HZ,
+  PCM_RATE_MIN_HZ,
   SESSIONS_PER_AUDIO_WORKER_COUNT,
   SILENCE_MAX_MS,
   SILENCE_MIN_MS,
@@ -32,6 +35,8 @@ export const LOG_FORMATS = ['auto', 'json', 'pretty'] as const;
 export const TRANSPORTS = ['auto', 'uws', 'ws'] as const;
 /** What is kept of audio that ended two workers: nothing, its facts, or its facts and the audio. */
 export const QUARANTINE_MODES = ['off', 'hash', 'full'] as const;
+/** Wire dialects that can be spoken. */
+export const DIALECTS = ['native', 'deepgram', 'openai', 'vosk'] as const satisfies readonly DialectName[];
 /** Devices a model can run on. */
 export const DEVICES = ['cpu'] as const;
 
@@ -95,6 +100,18 @@ const origins: z.ZodType<readonly string[]> = z.preprocess(
     .refine((list) => list.length <= ALLOWED_ORIGINS_MAX_COUNT && list.every(isOriginRule), ORIGINS_RULE),
 );
 
+/** A list of some of these, each once; as text they are separated by commas. */
+function someOf<const T extends string>(values: readonly [T, ...T[]]): z.ZodType<readonly T[]> {
+  const error = `expected one or more of ${values.join(', ')}, each once`;
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',').map((item) => item.trim()) : value),
+    z
+      .array(z.enum(values, { error }), { error })
+      .min(1, { error })
+      .refine((list) => new Set(list).size === list.length, { error }),
+  );
+}
+
 /** A folder of what the server has to remember, where the XDG Base Directory Specification wants it. */
 function stateFolder(name: string): Setting<string> {
   return {
@@ -118,6 +135,9 @@ const RECOGNISERS: readonly [string, ...string[]] = [
 ];
 
 const port = wholeNumber(0, 65_535);
+const portOrNone: z.ZodType<number | ''> = z.union([port, z.literal('')], {
+  error: 'expected a whole number from 0 to 65535',
+});
 const host = name('an address or a host name');
 const folder = name('a folder');
 const workers = wholeNumber(1, WORKERS_MAX_COUNT);
@@ -139,6 +159,21 @@ export const SETTINGS = {
     placeholder: 'address',
   }),
   port: fixed(port, 8080, { help: 'port clients connect to; 0 takes any free one', placeholder: 'port' }),
+  dialects: {
+    schema: someOf(DIALECTS),
+    fallback: () => DIALECTS,
+    fallbackText: 'all',
+    help: `protocols that clients may speak, separated by commas: ${DIALECTS.join(', ')}`,
+    placeholder: 'names',
+  } satisfies Setting<readonly DialectName[]>,
+  voskPort: fixed(portOrNone, '', {
+    help: 'port of its own on which every path speaks vosk, as its clients expect (2700)',
+    placeholder: 'port',
+  }),
+  voskSampleRateHz: fixed(wholeNumber(PCM_RATE_MIN_HZ, PCM_RATE_MAX_HZ), 8_000, {
+    help: 'sample rate of vosk clients that do not name theirs',
+    placeholder: 'Hz',
+  }),
   adminHost: fixed(host, '127.0.0.1', {
     help: 'address of metrics and health; keep it private',
     placeholder: 'address',

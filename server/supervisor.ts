@@ -14,6 +14,8 @@ export interface GatewayReady {
   readonly type: 'gatewayReady';
   readonly port: number;
   readonly adminPort: number;
+  /** Where every path speaks vosk, if there is such a port. */
+  readonly voskPort?: number;
 }
 
 export interface SupervisorOptions {
@@ -107,7 +109,10 @@ export class Supervisor {
       this.#gateway = gateway;
       gateway.on('message', (message: GatewayReady) => {
         this.#isReady = this.#hasServed = true;
-        this.#portArgs = ['--port', String(message.port), '--admin-port', String(message.adminPort)];
+        const { port, adminPort, voskPort } = message;
+        this.#portArgs = ['--port', String(port), '--admin-port', String(adminPort)].concat(
+          voskPort === undefined ? [] : ['--vosk-port', String(voskPort)],
+        );
       });
       const settle = (exit: GatewayExit): void => {
         this.#gateway = undefined;

@@ -4,12 +4,12 @@ import { WebSocket } from 'ws';
 import { STREAM_PATH, type FinalMessage } from '../client/protocol.ts';
 import { StreamClient } from '../client/stream_client.ts';
 import { StreamError } from '../client/stream_error.ts';
-import type { AudioEncoding } from '../pipeline/audio.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
 import { ConfigError, TranscriptionError } from '../pipeline/errors.ts';
 import { SILERO_VAD_V5 } from '../models/catalogue.ts';
 import { checkReadable, readAudioFile } from './audio_file.ts';
 import type { Config } from './config.ts';
+import type { FileEncoding } from './file_encoding.ts';
 import { streamMessages } from './file_stream.ts';
 import { FirstConnection } from './first_connection.ts';
 import { LiveLine, type TerminalStream } from './live_line.ts';
@@ -26,7 +26,7 @@ export interface TranscribeOptions {
   readonly token?: string | undefined;
   /** Audio seconds sent per second, above 0. However high, a server takes audio some 30 s ahead of real time only. */
   readonly speed: number;
-  readonly encoding: AudioEncoding;
+  readonly encoding: FileEncoding;
   readonly format: TranscriptFormat;
   readonly config: Config;
   readonly log: RootLog;

@@ -1,7 +1,11 @@
 /** messages that are too large, frames that break the protocol, control messages that make no sense. */
 import { parseClientMessage } from '../../server/native_messages.ts';
 import { TranscriptionError } from '../../pipeline/errors.ts';
-import { CONTROL_MESSAGE_MAX_BYTES, OPUS_MESSAGE_MAX_BYTES } from '../../pipeline/limits.ts';
+import {
+  CONTROL_MESSAGE_MAX_BYTES,
+  OPUS_MESSAGE_MAX_BYTES,
+  TRANSPORT_MESSAGE_MAX_BYTES,
+} from '../../pipeline/limits.ts';
 import { fuzzedControlMessage } from '../fuzz/control_messages.ts';
 import { frameOf, HOSTILE_FRAMES as VIOLATIONS, randomFrames } from '../fuzz/hostile_frames.ts';
 import { fetchSample } from '../support/real_server.ts';
@@ -27,8 +31,8 @@ export const HOSTILE_FRAMES: readonly Scenario[] = ATTACKS.map(scenarioOf);
 const OVERSIZE: readonly { readonly bytes: number; readonly isText: boolean; readonly code: string }[] = [
   { bytes: OPUS_MESSAGE_MAX_BYTES + 1, isText: false, code: 'message_too_large' },
   { bytes: CONTROL_MESSAGE_MAX_BYTES + 1, isText: true, code: 'message_too_large' },
-  { bytes: 65_536, isText: false, code: 'message_too_large' },
-  { bytes: 65_537, isText: false, code: '' },
+  { bytes: TRANSPORT_MESSAGE_MAX_BYTES, isText: false, code: 'message_too_large' },
+  { bytes: TRANSPORT_MESSAGE_MAX_BYTES + 1, isText: false, code: '' },
 ];
 
 async function sendOversize({ server, port, tier, transport }: Target): Promise<Damage> {

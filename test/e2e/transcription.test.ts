@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { pcmMessages } from '../support/pcm_messages.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
@@ -148,26 +149,3 @@ const TWENTY_TEXTS = [
   'a red car stopped outside the bank',
   'the museum shows paintings of horses',
 ] as const;
-
-/** 20 ms messages of interleaved PCM; resampled by repetition or decimation, which is crude and enough for speech. */
-function pcmMessages(
-  pcm: Int16Array,
-  format: { readonly rate: number; readonly channels: number },
-): Uint8Array[] {
-  const length = Math.floor((pcm.length * format.rate) / 16_000);
-  const samples = new Int16Array(length * format.channels);
-  for (let i = 0; i < length; i++) {
-    const position = (i * 16_000) / format.rate;
-    const before = pcm[Math.floor(position)] ?? 0;
-    const after = pcm[Math.floor(position) + 1] ?? before;
-    const value = Math.round(before + (after - before) * (position % 1));
-    samples.fill(value, i * format.channels, (i + 1) * format.channels);
-  }
-  const messageSamples = (format.rate / 50) * format.channels;
-  const messages: Uint8Array[] = [];
-  for (let start = 0; start < samples.length; start += messageSamples) {
-    const part = samples.slice(start, start + messageSamples);
-    messages.push(new Uint8Array(part.buffer));
-  }
-  return messages;
-}

@@ -1,9 +1,9 @@
 /** One clip through a whole server, as a client would send it. */
 import { WebSocket } from 'ws';
 import { StreamClient } from '../../client/stream_client.ts';
-import type { AudioEncoding } from '../../pipeline/audio.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { encodeMessages, readPcm } from '../../server/audio_file.ts';
+import type { FileEncoding } from '../../server/file_encoding.ts';
 import { streamMessages } from '../../server/file_stream.ts';
 import { concat, silence } from '../support/sound.ts';
 
@@ -11,7 +11,7 @@ export interface ClipOptions {
   /** `ws://host:port/v1/stream`. */
   readonly url: string;
   readonly path: string;
-  readonly encoding: AudioEncoding;
+  readonly encoding: FileEncoding;
   readonly speed: number;
   readonly leadSilenceMs: number;
 }

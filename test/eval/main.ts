@@ -7,7 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { AUDIO_ENCODINGS } from '../../pipeline/audio.ts';
+import { FILE_ENCODINGS } from '../../server/file_encoding.ts';
 import { streamUrl } from '../../server/transcribe_command.ts';
 import { startRealServer } from '../support/real_server.ts';
 import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
@@ -72,9 +72,9 @@ function percent(share: number): string {
 }
 
 const [folder] = positionals;
-const encoding = AUDIO_ENCODINGS.find((name) => name === values.encoding);
+const encoding = FILE_ENCODINGS.find((name) => name === values.encoding);
 if (folder === undefined || encoding === undefined) {
-  throw new Error(`usage: npm run eval -- DIR [--encoding ${AUDIO_ENCODINGS.join('|')}]`);
+  throw new Error(`usage: npm run eval -- DIR [--encoding ${FILE_ENCODINGS.join('|')}]`);
 }
 const speed = numberOf('speed', Number.MIN_VALUE);
 const leadSilenceMs = numberOf('lead-silence-ms', 0);

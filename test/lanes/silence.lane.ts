@@ -47,6 +47,8 @@ void describe('ten minutes without a word, through Opus, voice activity and the 
           words: false,
           originAudioMs: 0,
           firstUtteranceId: 1,
+          idleMaxMs: 10_000, finalObjectiveMs: 500,
+          isPaced: false,
         },
         audioPool,
         scheduler,

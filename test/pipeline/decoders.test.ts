@@ -94,11 +94,11 @@ describe('Opus sessions', () => {
   });
 
   it('[OPUS15] a container as first message is unsupported for good; later the same bytes are one bad packet', () => {
-    const magics = ['OggS', '\x1aE\xdf\xa3', 'RIFF', 'fLaC', 'ID3'];
-    for (const magic of magics) {
+    const magics = { ogg: 'OggS', webm: '\x1aE\xdf\xa3', wav: 'RIFF', flac: 'fLaC', mp3: 'ID3' };
+    for (const [reason, magic] of Object.entries(magics)) {
       const message = Buffer.from(`${magic}${'\x00'.repeat(60)}`, 'latin1');
       const decoder = factory.create(OPUS);
-      const refused = { pcm: new Int16Array(0), fault: 'unsupported_audio' };
+      const refused = { pcm: new Int16Array(0), fault: 'unsupported_audio', reason };
       assert.deepEqual(decoder.decode(message), refused);
       assert.deepEqual(decoder.decode(SPEECH[0] ?? message), refused);
       decoder.close();

@@ -8,7 +8,8 @@ import { makeSignal } from '../support/opus_material.ts';
 const filters = new FilterCache();
 
 function createDecoder(sampleRateHz: number, channels: number): PcmDecoder {
-  return new PcmDecoder({ sampleRateHz, channels, filters, onClosed: () => undefined });
+  const layout = { samples: 's16', sampleRateHz, channels } as const;
+  return new PcmDecoder({ layout, filters, onClosed: () => undefined });
 }
 
 function bytesOf(samples: readonly number[] | Int16Array): Uint8Array {
@@ -67,10 +68,17 @@ describe('PCM sessions', () => {
   });
 
   it('[PCM5] a compressed container as first message is unsupported for good, also after a restore; WAV passes', () => {
-    for (const magic of ['OggS', '\x1aE\xdf\xa3', 'fLaC', 'ID3']) {
+    const magics = {
+      ogg: 'OggS',
+      webm: '\x1aE\xdf\xa3',
+      flac: 'fLaC',
+      mp3: 'ID3',
+      mp4: '\0\0\0\x20ftypM4A ',
+    };
+    for (const [reason, magic] of Object.entries(magics)) {
       const message = Buffer.from(`${magic}${'\x01'.repeat(60)}`, 'latin1');
       const decoder = createDecoder(16_000, 1);
-      const refused = { pcm: new Int16Array(0), fault: 'unsupported_audio' };
+      const refused = { pcm: new Int16Array(0), fault: 'unsupported_audio', reason };
       assert.deepEqual(decoder.decode(message), refused);
       const restored = createDecoder(16_000, 1);
       restored.restore(decoder.snapshot());

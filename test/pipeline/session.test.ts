@@ -13,7 +13,7 @@ describe('session: utterances', () => {
     await setting.succeed('hello there');
     assert.deepEqual(setting.events, [
       { type: 'speechStart', utteranceId: 1, audioMs: 0 },
-      { type: 'speechEnd', utteranceId: 1, audioMs: 1_000 },
+      { type: 'speechEnd', utteranceId: 1, audioMs: 1_000, reason: 'silence' },
       {
         ...{ type: 'final', utteranceId: 1, text: 'hello there', startAudioMs: 0, endAudioMs: 1_000 },
         words: [

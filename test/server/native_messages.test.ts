@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { AUDIO_ENCODINGS } from '../../pipeline/audio.ts';
 import { ProtocolError } from '../../pipeline/errors.ts';
-import { FLUSH_ID_MAX_LENGTH, SILENCE_MAX_MS, UTTERANCE_MIN_MS } from '../../pipeline/limits.ts';
+import { FINAL_OBJECTIVE_MS, FLUSH_ID_MAX_LENGTH, IDLE_MAX_MS, SILENCE_MAX_MS, UTTERANCE_MIN_MS } from '../../pipeline/limits.ts';
 import { parseClientMessage, settingsOf, startFromQuery } from '../../server/native_messages.ts';
 
 const START = { type: 'start', version: 1, audio: { encoding: 'opus' } } as const;
@@ -26,6 +27,9 @@ describe('native messages', () => {
   it('[NAT1] every control message is read', () => {
     const messages = [
       START,
+      { type: 'start', version: 1 },
+      { ...START, audio: {} },
+      ...AUDIO_ENCODINGS.map((encoding) => ({ ...START, audio: { encoding } })),
       { ...START, audio: { encoding: 'pcm_s16le', sampleRateHz: 48_000, channels: 2 }, words: true },
       { ...START, endpointing: { silenceMs: 300 }, partials: false, model: 'm', language: 'en' },
       { ...START, resume: { sessionId: 's', fromAudioMs: 12.5, nextUtteranceId: 3 } },
@@ -39,7 +43,7 @@ describe('native messages', () => {
   it('[NAT2] every field that is wrong is named, all of them at once', () => {
     const wrong: readonly (readonly [unknown, readonly string[]])[] = [
       [{ ...START, version: 2 }, ['version']],
-      [{ ...START, audio: undefined }, ['audio']],
+      [{ ...START, audio: null }, ['audio']],
       [{ ...START, audio: { encoding: 'mp3' } }, ['audio.encoding']],
       [
         { ...START, audio: { encoding: 'pcm_s16le', sampleRateHz: 7_999, channels: 3 } },
@@ -108,6 +112,7 @@ describe('native messages', () => {
     const short = startFromQuery(new URLSearchParams('encoding=opus&silenceMs=300&maxUtteranceMs=9000'));
     assert.deepEqual(short?.endpointing, { silenceMs: 300, maxUtteranceMs: 9_000 });
     assert.equal(startFromQuery(new URLSearchParams('token=x')), undefined);
+    assert.equal(startFromQuery(new URLSearchParams('')), undefined);
   });
 
   it('[NAT6] in a query, too, the field that is wrong is named', () => {
@@ -147,7 +152,18 @@ describe('native messages', () => {
       words: false,
       originAudioMs: 0,
       firstUtteranceId: 1,
+      idleMaxMs: IDLE_MAX_MS,
+ finalObjectiveMs: FINAL_OBJECTIVE_MS,
+      isPaced: false,
     });
+    for (const audio of [undefined, {}, { sampleRateHz: 16_000 }]) {
+      const { audio: _named, ...rest } = START;
+      const { format } = settingsOf({ ...rest, ...(audio === undefined ? {} : { audio }) }, DEFAULTS);
+      assert.deepEqual(format, { encoding: 'auto', sampleRateHz: 16_000, channels: 1 });
+    }
+    const withoutEncoding = startFromQuery(new URLSearchParams('partials=true'));
+    assert(withoutEncoding !== undefined);
+    assert.equal(settingsOf(withoutEncoding, DEFAULTS).format.encoding, 'auto');
     const resume = { sessionId: 's', fromAudioMs: 1_500, nextUtteranceId: 4 };
     const resumed = settingsOf({ ...START, model: 'tiny', resume }, DEFAULTS);
     assert.deepEqual([resumed.originAudioMs, resumed.firstUtteranceId], [1_500, 4]);

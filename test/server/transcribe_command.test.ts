@@ -149,7 +149,7 @@ describe('the transcribe command', () => {
     const finals = [{ utteranceId: 1, startAudioMs: 0, endAudioMs: 100, text: 'Hello.' }];
     assert.deepEqual(JSON.parse(stdout), { file: wav, durationMs: 200, finals });
     assert.equal(server.heard.at(-1)?.start.words, true);
-    assert.equal(server.heard.at(-1)?.start.audio.encoding, 'pcm_s16le');
+    assert.equal(server.heard.at(-1)?.start.audio?.encoding, 'pcm_s16le');
   });
 
   it('[TRC3] a terminal shows partials in place and keeps finals', async () => {

@@ -76,6 +76,9 @@ export class ObservedAudioPool implements AudioPool {
       get isBehind() {
         return track.isBehind;
       },
+      get decodedSamples() {
+        return track.decodedSamples;
+      },
       push: (input) => {
         const verdict = track.push(input);
         if (verdict === 'accepted') {

@@ -7,7 +7,8 @@ import { Access, type AccessDialect, type Admission } from '../../server/access.
 import { createKey, type ApiKey } from '../../server/api_keys.ts';
 import type { AccessRequest } from '../../server/credentials.ts';
 import { readKeySet, updateKeys } from '../../server/keys_file.ts';
-import { errorText, tokenOfStart } from '../../server/native_messages.ts';
+import { NATIVE_SPEECH } from '../../server/native_dialect.ts';
+import { tokenOfStart } from '../../server/native_messages.ts';
 import { signToken, type TokenClaims } from '../../server/tokens.ts';
 import type { Connection, ConnectionListener } from '../../server/transport.ts';
 import { FakeClock } from './fake_clock.ts';
@@ -16,8 +17,8 @@ import { RecordingTelemetry } from './recording_telemetry.ts';
 
 export const NOW = new Date('2030-01-01T00:00:00Z');
 /** Has a place for a token in its first message, and has none. */
-export const LATE: AccessDialect = { errorText, tokenOf: tokenOfStart };
-export const PROMPT: AccessDialect = { errorText };
+export const LATE: AccessDialect = { ...NATIVE_SPEECH, tokenOf: tokenOfStart };
+export const PROMPT: AccessDialect = NATIVE_SPEECH;
 
 /** A path in a folder that ends with the test. */
 export async function temporaryKeysFile(test: TestContext): Promise<string> {

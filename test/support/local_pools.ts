@@ -57,6 +57,7 @@ export class LocalAudioPool implements AudioPool {
     apply({ type: 'open', track, settings });
     return {
       isBehind: false,
+      decodedSamples: settings.originSamples,
       push: (input) => {
         apply({ type: 'input', track, seq: seq++, input });
         return 'accepted';

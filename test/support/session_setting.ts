@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { msToSamples } from '../../pipeline/audio.ts';
 import type { AudioPool, AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
 import type { TrackEvent, TrackInput } from '../../pipeline/contracts.ts';
+import { FINAL_OBJECTIVE_MS, IDLE_MAX_MS } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Session } from '../../pipeline/session.ts';
 import type { SessionSettings } from '../../pipeline/session_settings.ts';
@@ -18,6 +19,7 @@ export class ScriptedTrack implements AudioPool, AudioTrack {
   isClosed = false;
   isFull = false;
   isBehind = false;
+  decodedSamples = 0;
   #onEvent: (event: TrackEvent) => void = () => undefined;
   #endSamples = 0;
   #startSamples = 0;
@@ -96,6 +98,9 @@ export const SETTINGS: SessionSettings = {
   words: false,
   originAudioMs: 0,
   firstUtteranceId: 1,
+  idleMaxMs: IDLE_MAX_MS,
+ finalObjectiveMs: FINAL_OBJECTIVE_MS,
+  isPaced: false,
 };
 /** 20 ms of PCM. */
 export const MESSAGE = new Uint8Array(640);
