@@ -70,6 +70,10 @@ export const ADDRESS_TABLE_MAX_COUNT = 65_536;
 export const CONNECTION_BURST_RATIO = 0.25;
 /** Told to a client that has all its sessions: one of them may have ended by then. */
 export const SESSIONS_RETRY_AFTER_SECONDS = 10;
+/** Proxies, the last ones, of which a request may say that it came through them; more than two are rare. */
+export const FORWARDED_HOPS_MAX_COUNT = 16;
+/** Addresses and networks of proxies that can be configured. */
+export const TRUSTED_PROXIES_MAX_COUNT = 64;
 /** Origins that can be configured. */
 export const ALLOWED_ORIGINS_MAX_COUNT = 256;
 /** Largest count of sessions or connections that can be configured: more than any one machine serves. */

@@ -95,8 +95,7 @@ export interface Caller {
 
 /** Whether a request is answered over HTTP. Who is let in counts as a session until `leave` is called. */
 export type Entrance =
-  | { readonly isAdmitted: true; readonly caller: Caller; readonly leave: () => void }
-  | NoAdmission;
+  { readonly isAdmitted: true; readonly caller: Caller; readonly leave: () => void } | NoAdmission;
 
 /** Somebody who was recognised, and what counts against them. */
 interface Grant extends Caller {

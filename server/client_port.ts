@@ -7,6 +7,7 @@ import { statusOf, type Dialect, type Opening, type RequestRefusal, type TextAns
 import type { Log } from './log.ts';
 import { errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
+import type { TrustedProxies } from './trusted_proxies.ts';
 import type {
   HttpAnswer,
   HttpRequest,
@@ -25,6 +26,7 @@ export interface ClientPortOptions {
   readonly registry: SessionRegistry;
   readonly telemetry: Telemetry;
   readonly log: Log;
+  readonly trustedProxies: TrustedProxies;
   /** Those that are spoken here; the first one that knows a path has it. */
   readonly dialects: readonly Dialect[];
 }
@@ -40,6 +42,7 @@ export class ClientPort {
     return this.#options.transport.listen({
       ...address,
       events: {
+        clientAddress: (head) => this.#options.trustedProxies.clientAddress(head),
         upgrade: (request) => this.#upgrade(request),
         http: (request) => this.#answer(request),
         fault: (error) => {

@@ -74,7 +74,10 @@ export class DeepgramChannel {
         this.#endReasons.set(event.utteranceId, event.reason);
         return;
       case 'partial': {
-        const results = { endAudioMs: event.endAudioMs, alternative: alternativeOf(event, parameters.isFormatted) };
+        const results = {
+          endAudioMs: event.endAudioMs,
+          alternative: alternativeOf(event, parameters.isFormatted),
+        };
         socket.offer(this.#results({ ...results, isFinal: false }));
         return;
       }

@@ -66,7 +66,8 @@ class DeepgramDialect implements ConnectionListener {
       },
     });
     this.#socket.guarded(() => {
-      for (let channel = 0; channel < sessionCount; channel++) this.#channels.push(this.#openChannel(channel));
+      for (let channel = 0; channel < sessionCount; channel++)
+        this.#channels.push(this.#openChannel(channel));
     });
   }
 

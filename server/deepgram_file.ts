@@ -11,11 +11,17 @@ import type { HttpAnswer, HttpRequest } from './transport.ts';
 export async function answerFile(request: HttpRequest, parts: DialectParts): Promise<HttpAnswer> {
   const { query, headers, body } = request;
   if (headers.get('content-type')?.startsWith('application/json') === true) {
-    throw new ProtocolError('bad_settings', 'send the file itself: this server fetches nothing from elsewhere');
+    throw new ProtocolError(
+      'bad_settings',
+      'send the file itself: this server fetches nothing from elsewhere',
+    );
   }
   const parameters = readParameters(query, parts.defaults);
   if (parameters.sessionCount > 1) {
-    throw new ProtocolError('bad_settings', 'multichannel: expected over a WebSocket; leave it out to mix down');
+    throw new ProtocolError(
+      'bad_settings',
+      'multichannel: expected over a WebSocket; leave it out to mix down',
+    );
   }
   const { format, endpointing, isFormatted, hasUtterances, channelCount } = parameters;
   const createdAt = parts.now();

@@ -83,7 +83,9 @@ const QUERY = z.object({
   channels: wholeNumber(1, 2).default(1),
   multichannel: isTrue.default(false),
   interim_results: isTrue.default(false),
-  endpointing: z.union([isTrue, wholeNumber(0, 3_600_000)], { error: 'expected ms, true or false' }).default(true),
+  endpointing: z
+    .union([isTrue, wholeNumber(0, 3_600_000)], { error: 'expected ms, true or false' })
+    .default(true),
   utterance_end_ms: wholeNumber(UTTERANCE_GAP_MIN_MS, UTTERANCE_GAP_MAX_MS).optional(),
   vad_events: isTrue.default(false),
   punctuate: isTrue.default(false),
@@ -96,7 +98,10 @@ const QUERY = z.object({
  * Reads a query. What is empty or not known is ignored; of what comes more than once the last counts. Throws `ProtocolError`
  * (`bad_settings`) that names every parameter that is wrong.
  */
-export function readParameters(query: URLSearchParams, defaults: DialectParts['defaults']): DeepgramParameters {
+export function readParameters(
+  query: URLSearchParams,
+  defaults: DialectParts['defaults'],
+): DeepgramParameters {
   const read = QUERY.safeParse(Object.fromEntries([...query].filter(([, value]) => value !== '')));
   if (!read.success) {
     const faults = read.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
@@ -109,7 +114,10 @@ export function readParameters(query: URLSearchParams, defaults: DialectParts['d
   const audio = audioOf(wanted);
   return {
     ...audio,
-    endpointing: { silenceMs: silenceOf(wanted.endpointing, defaults), maxUtteranceMs: defaults.maxUtteranceMs },
+    endpointing: {
+      silenceMs: silenceOf(wanted.endpointing, defaults),
+      maxUtteranceMs: defaults.maxUtteranceMs,
+    },
     hasSpeechFinal: wanted.endpointing !== false,
     hasInterims: wanted.interim_results,
     hasVadEvents: wanted.vad_events,
@@ -129,7 +137,10 @@ function audioOf(
   }
   const isSplit = multichannel && channels > 1;
   if (isSplit && sampleBytes === undefined) {
-    throw new ProtocolError('bad_settings', 'multichannel: expected with raw samples only; leave it out to mix down');
+    throw new ProtocolError(
+      'bad_settings',
+      'multichannel: expected with raw samples only; leave it out to mix down',
+    );
   }
   return {
     format: { encoding, sampleRateHz: wantedRateHz ?? rateHz ?? 16_000, channels: isSplit ? 1 : channels },

@@ -7,13 +7,7 @@ import { CLOSE_CODES, type ErrorCode, type TranscriptionError } from '../pipelin
 import type { LabelsOf, Telemetry } from '../pipeline/telemetry.ts';
 import type { Access, AccessDialect, Caller, Closing } from './access.ts';
 import type { SessionRegistry } from './session_registry.ts';
-import type {
-  Connection,
-  ConnectionListener,
-  HttpAnswer,
-  HttpRequest,
-  UpgradeRequest,
-} from './transport.ts';
+import type { Connection, ConnectionListener, HttpAnswer, HttpRequest, UpgradeRequest } from './transport.ts';
 
 export type DialectName = LabelsOf<'admissions_total'>['dialect'];
 

@@ -27,6 +27,7 @@ import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
 import type { TlsFiles, Transport } from './transport.ts';
+import { TrustedProxies } from './trusted_proxies.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
 import { voskDialect } from './vosk_dialect.ts';
@@ -255,6 +256,7 @@ class Gateway {
     return new ClientPort({
       ...{ transport, dialects, access: this.#access, registry: this.#registry },
       ...{ telemetry: this.#metrics, log: this.#log },
+      trustedProxies: new TrustedProxies(this.#config.trustedProxies),
     });
   }
 

@@ -15,7 +15,13 @@ import type { Session } from '../pipeline/session.ts';
 import type { ErrorSpeech } from './access.ts';
 import type { Dialect, DialectParts } from './dialect.ts';
 import { DialectSocket, type DialectEvent } from './dialect_socket.ts';
-import { errorText, parseClientMessage, settingsOf, startFromQuery, tokenOfStart } from './native_messages.ts';
+import {
+  errorText,
+  parseClientMessage,
+  settingsOf,
+  startFromQuery,
+  tokenOfStart,
+} from './native_messages.ts';
 import { errorAnswer } from './request_head.ts';
 import type { Connection, ConnectionListener } from './transport.ts';
 
@@ -54,7 +60,9 @@ export class NativeDialect implements ConnectionListener {
     this.#cancelHandshake = options.clock.after(HANDSHAKE_MAX_MS, () => {
       // If it was we who stood still, `start` is waiting to be read: let it come first.
       this.#cancelHandshake = options.clock.after(LATE_MESSAGE_GRACE_MS, () => {
-        this.#socket.end(new LimitError('handshake_timeout', `send \`start\` within ${HANDSHAKE_MAX_MS / 1000} s`));
+        this.#socket.end(
+          new LimitError('handshake_timeout', `send \`start\` within ${HANDSHAKE_MAX_MS / 1000} s`),
+        );
       });
     });
   }
@@ -67,7 +75,10 @@ export class NativeDialect implements ConnectionListener {
 
   binary(message: Uint8Array): void {
     if (this.#session !== undefined) this.#session.push(message);
-    else this.#socket.end(new ProtocolError('not_started', 'send `start`, or settings in the query, before audio'));
+    else
+      this.#socket.end(
+        new ProtocolError('not_started', 'send `start`, or settings in the query, before audio'),
+      );
   }
 
   drained(): void {

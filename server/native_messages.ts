@@ -150,7 +150,7 @@ export function settingsOf(
     originAudioMs: start.resume?.fromAudioMs ?? 0,
     firstUtteranceId: start.resume?.nextUtteranceId ?? 1,
     idleMaxMs: IDLE_MAX_MS,
- finalObjectiveMs: FINAL_OBJECTIVE_MS,
+    finalObjectiveMs: FINAL_OBJECTIVE_MS,
     isPaced: false,
   };
 }

@@ -92,7 +92,8 @@ export class OpenaiItems {
       case 'speechEnd': {
         const item = this.#itemOf.get(event.utteranceId);
         // After a split the next utterance begins at once, in the same turn.
-        if (item !== undefined && hasTurnDetection && event.reason !== 'split') this.#endTurn(item, event.audioMs);
+        if (item !== undefined && hasTurnDetection && event.reason !== 'split')
+          this.#endTurn(item, event.audioMs);
         return;
       }
       case 'final':

@@ -19,7 +19,9 @@ const FORM = z.object({
   file: z.instanceof(Blob, { error: 'expected a file' }),
   language: z.string().max(35).optional(),
   response_format: z
-    .enum(['json', 'text', 'srt', 'vtt', 'verbose_json'], { error: 'expected json, text, srt, vtt or verbose_json' })
+    .enum(['json', 'text', 'srt', 'vtt', 'verbose_json'], {
+      error: 'expected json, text, srt, vtt or verbose_json',
+    })
     .default('json'),
   stream: z.literal('false', { error: 'expected false: events come over a WebSocket' }).optional(),
   'timestamp_granularities[]': z.array(z.enum(['word', 'segment'])).default([]),
@@ -105,7 +107,11 @@ function verboseOf(
 }
 
 function json(answer: object): HttpAnswer {
-  return { status: 200, headers: { 'Content-Type': 'application/json' }, body: `${JSON.stringify(answer)}\n` };
+  return {
+    status: 200,
+    headers: { 'Content-Type': 'application/json' },
+    body: `${JSON.stringify(answer)}\n`,
+  };
 }
 
 function plain(body: string): HttpAnswer {

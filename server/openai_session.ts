@@ -25,7 +25,10 @@ const format = z.discriminatedUnion('type', [
   z.object({ type: z.literal('audio/pcma') }),
 ]);
 const betaFormat = z.enum(['pcm16', 'g711_ulaw', 'g711_alaw']);
-const transcription = z.looseObject({ model: z.string().optional(), language: z.string().max(35).optional() });
+const transcription = z.looseObject({
+  model: z.string().optional(),
+  language: z.string().max(35).optional(),
+});
 const turnDetection = z.discriminatedUnion('type', [
   z.looseObject({
     type: z.literal('server_vad'),
@@ -124,7 +127,9 @@ function firstOf<T>(one: T | undefined, other: T | undefined, fallback: T): T {
 function checked<T>(schema: z.ZodType<T>, update: unknown): T {
   const read = schema.safeParse(update);
   if (read.success) return read.data;
-  const faults = read.error.issues.map(({ path, message }) => `${['session', ...path].join('.')}: ${message}`);
+  const faults = read.error.issues.map(
+    ({ path, message }) => `${['session', ...path].join('.')}: ${message}`,
+  );
   throw new ProtocolError('bad_settings', faults.join('; '));
 }
 
@@ -147,7 +152,9 @@ export function endpointingOf(
 ): Endpointing {
   if (detection === null) return { silenceMs: Infinity, maxUtteranceMs };
   const wantedMs =
-    detection.type === 'server_vad' ? detection.silence_duration_ms : EAGERNESS_SILENCE_MS[detection.eagerness];
+    detection.type === 'server_vad'
+      ? detection.silence_duration_ms
+      : EAGERNESS_SILENCE_MS[detection.eagerness];
   return { silenceMs: Math.min(SILENCE_MAX_MS, Math.max(SILENCE_MIN_MS, wantedMs)), maxUtteranceMs };
 }
 
@@ -156,8 +163,13 @@ export function sessionObject(
   settings: RealtimeSettings,
   session: { readonly id: string; readonly expiresAtSeconds: number; readonly isBeta: boolean },
 ): object {
-  const { format: own, transcription: heard, turnDetection: turn_detection, noiseReduction, include: listed } =
-    settings;
+  const {
+    format: own,
+    transcription: heard,
+    turnDetection: turn_detection,
+    noiseReduction,
+    include: listed,
+  } = settings;
   const { id, expiresAtSeconds: expires_at, isBeta } = session;
   if (isBeta) {
     return {

@@ -192,7 +192,11 @@ class VoskDialect implements ConnectionListener {
     const text = finals.map((final) => plainText(final.text)).join(' ');
     const words = this.#hasWords ? finals.flatMap(wordsOf) : [];
     if (this.#hasAlternatives) {
-      const alternative = { text, confidence: 1, ...(words.length > 0 && { result: words.map(withoutConfidence) }) };
+      const alternative = {
+        text,
+        confidence: 1,
+        ...(words.length > 0 && { result: words.map(withoutConfidence) }),
+      };
       return { alternatives: [alternative] };
     }
     return words.length > 0 ? { result: words, text } : { text };

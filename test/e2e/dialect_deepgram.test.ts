@@ -67,7 +67,11 @@ void describe('clients of Deepgram', () => {
 
   it('[DG1] the present SDK gets interims, the text, and an end without an error or a reconnect', async () => {
     const pcm = concat(await synthesise(SENTENCE, { voice: 'rms' }), silence(700));
-    const stream = await openStream(server, { encoding: 'linear16', sample_rate: 16_000, vad_events: 'true' });
+    const stream = await openStream(server, {
+      encoding: 'linear16',
+      sample_rate: 16_000,
+      vad_events: 'true',
+    });
     await play(pcmMessages(pcm, { rate: 16_000, channels: 1 }), (bytes) => {
       stream.socket.sendMedia(bytes);
     });
@@ -76,8 +80,14 @@ void describe('clients of Deepgram', () => {
     assert.equal(await stream.closed, 1000);
     const { messages } = stream;
     assert.ok(messages.some(({ type }) => type === 'SpeechStarted'));
-    assert.ok(messages.some((message) => message.is_final === false), 'there are interims');
-    assert.ok(messages.some((message) => message.speech_final === true), 'the pause is told');
+    assert.ok(
+      messages.some((message) => message.is_final === false),
+      'there are interims',
+    );
+    assert.ok(
+      messages.some((message) => message.speech_final === true),
+      'the pause is told',
+    );
     assert.ok(wordErrorRate(SENTENCE, textOf(messages, true)) <= 0.15, textOf(messages, true));
     assert.equal(textOf(messages, true), textOf(messages, true).toLowerCase());
     assert.equal(messages.at(-1)?.type, 'Metadata');
@@ -92,9 +102,13 @@ void describe('clients of Deepgram', () => {
   it('[DG2] bare Opus packets are heard, formatted on request', async () => {
     const stream = await openStream(server, { encoding: 'opus', smart_format: 'true' });
     const packets = encodeOpus(await synthesise(SENTENCE, { voice: 'rms' }));
-    await play(packets, (packet) => {
-      stream.socket.sendMedia(packet);
-    }, 5);
+    await play(
+      packets,
+      (packet) => {
+        stream.socket.sendMedia(packet);
+      },
+      5,
+    );
     stream.socket.sendCloseStream({ type: 'CloseStream' });
     assert.equal(await stream.closed, 1000);
     const text = textOf(stream.messages, true);
@@ -105,7 +119,8 @@ void describe('clients of Deepgram', () => {
 
   it('[DG3] Finalize gives the text at once and the stream goes on, also where there is none', async () => {
     const stream = await openStream(server, { encoding: 'linear16', sample_rate: 16_000 });
-    const answers = (): number => stream.messages.filter(({ from_finalize }) => from_finalize === true).length;
+    const answers = (): number =>
+      stream.messages.filter(({ from_finalize }) => from_finalize === true).length;
     const until = async (count: number): Promise<void> => {
       while (answers() < count) await new Promise((resolve) => setTimeout(resolve, 10));
     };
@@ -114,9 +129,13 @@ void describe('clients of Deepgram', () => {
     assert.equal(textOf(stream.messages, true), '');
     for (const sentence of ['good morning everybody', 'the museum shows paintings of horses']) {
       const count = answers();
-      await play(pcmMessages(await synthesise(sentence), { rate: 16_000, channels: 1 }), (bytes) => {
-        stream.socket.sendMedia(bytes);
-      }, 5);
+      await play(
+        pcmMessages(await synthesise(sentence), { rate: 16_000, channels: 1 }),
+        (bytes) => {
+          stream.socket.sendMedia(bytes);
+        },
+        5,
+      );
       stream.socket.sendFinalize({ type: 'Finalize' });
       await until(count + 1);
     }
@@ -146,7 +165,10 @@ void describe('clients of Deepgram', () => {
     }
     stream.socket.sendCloseStream({ type: 'CloseStream' });
     assert.equal(await stream.closed, 1000);
-    for (const [channel, said] of ['good morning everybody', 'the museum shows paintings of horses'].entries()) {
+    for (const [channel, said] of [
+      'good morning everybody',
+      'the museum shows paintings of horses',
+    ].entries()) {
       const own = stream.messages.filter(({ channel_index }) => channel_index?.[0] === channel);
       assert.ok(wordErrorRate(said, textOf(own, true)) <= 0.2, textOf(own, true));
     }
@@ -168,16 +190,22 @@ void describe('clients of Deepgram', () => {
     await new Promise((resolve) => {
       live.on('open', resolve);
     });
-    await play(pcmMessages(await synthesise(SENTENCE, { voice: 'rms' }), { rate: 16_000, channels: 1 }), (bytes) => {
-      live.send(bytes.slice().buffer);
-    });
+    await play(
+      pcmMessages(await synthesise(SENTENCE, { voice: 'rms' }), { rate: 16_000, channels: 1 }),
+      (bytes) => {
+        live.send(bytes.slice().buffer);
+      },
+    );
     live.keepAlive();
     const closed = new Promise((resolve) => {
       live.on('close', resolve);
     });
     live.requestClose();
     await closed;
-    assert.ok(messages.some((message) => message.is_final === false), 'there are interims');
+    assert.ok(
+      messages.some((message) => message.is_final === false),
+      'there are interims',
+    );
     assert.ok(wordErrorRate(SENTENCE, textOf(messages, true)) <= 0.15, textOf(messages, true));
     assert.equal(messages.at(-1)?.type, 'Metadata');
     assert.deepEqual(unhandled, []);

@@ -24,7 +24,10 @@ interface Event {
   readonly previous_item_id?: string | null;
   readonly delta?: string;
   readonly transcript?: string;
-  readonly item?: { readonly id: string; readonly content: readonly { readonly transcript: string | null }[] };
+  readonly item?: {
+    readonly id: string;
+    readonly content: readonly { readonly transcript: string | null }[];
+  };
 }
 const COMPLETED = 'conversation.item.input_audio_transcription.completed';
 const DELTA = 'conversation.item.input_audio_transcription.delta';
@@ -69,7 +72,10 @@ function base64(bytes: Uint8Array): string {
 }
 
 async function speech(text: string, rate: number, pauseMs = 0): Promise<Uint8Array[]> {
-  return pcmMessages(concat(await synthesise(text, { voice: 'rms' }), silence(pauseMs)), { rate, channels: 1 });
+  return pcmMessages(concat(await synthesise(text, { voice: 'rms' }), silence(pauseMs)), {
+    rate,
+    channels: 1,
+  });
 }
 
 void describe('clients of OpenAI', () => {
@@ -127,7 +133,10 @@ void describe('clients of OpenAI', () => {
           COMPLETED,
         ],
       );
-      assert.ok(types.indexOf(DELTA) < types.indexOf('input_audio_buffer.committed'), 'deltas come while one speaks');
+      assert.ok(
+        types.indexOf(DELTA) < types.indexOf('input_audio_buffer.committed'),
+        'deltas come while one speaks',
+      );
       assert.deepEqual(errors, []);
     });
   }
@@ -148,9 +157,13 @@ void describe('clients of OpenAI', () => {
       } as object,
     });
     // A pause of two seconds ends nothing.
-    await play([...(await speech(SENTENCE, 24_000, 2_000)), ...(await speech(OTHER, 24_000))], (bytes) => {
-      client.sendAudio(bytes.slice().buffer);
-    }, 4);
+    await play(
+      [...(await speech(SENTENCE, 24_000, 2_000)), ...(await speech(OTHER, 24_000))],
+      (bytes) => {
+        client.sendAudio(bytes.slice().buffer);
+      },
+      4,
+    );
     client.sendEvent({ type: 'input_audio_buffer.commit' });
     const [completed] = await heard.count(COMPLETED, 1);
     await heard.count('conversation.item.retrieved', 1);
@@ -178,7 +191,11 @@ void describe('clients of OpenAI', () => {
     };
     send({
       type: 'transcription_session.update',
-      session: { input_audio_format: 'pcm16', turn_detection: null, input_audio_transcription: { language: 'en' } },
+      session: {
+        input_audio_format: 'pcm16',
+        turn_detection: null,
+        input_audio_transcription: { language: 'en' },
+      },
     });
     await heard.count('transcription_session.updated', 1);
     for (const bytes of await speech(SENTENCE, 24_000)) {
@@ -215,7 +232,9 @@ void describe('clients of OpenAI', () => {
   });
 
   it('[OAI5] a recorded file over HTTP, in every form', async () => {
-    const wav = wavOf(concat(await synthesise(SENTENCE, { voice: 'rms' }), silence(800), await synthesise(OTHER)));
+    const wav = wavOf(
+      concat(await synthesise(SENTENCE, { voice: 'rms' }), silence(800), await synthesise(OTHER)),
+    );
     const client = new OpenAI({ apiKey: 'k', baseURL: `${server.url}/v1` });
     const file = (): File => new File([wav], 'speech.wav', { type: 'audio/wav' });
     const said = `${SENTENCE} ${OTHER}`;

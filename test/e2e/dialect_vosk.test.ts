@@ -94,7 +94,10 @@ void describe('clients of vosk-server', () => {
     }
     await client.ask({ eof: 1 });
     assert.equal(await client.closed, 1000);
-    assert.ok(client.replies.some(({ partial }) => partial !== undefined && partial !== ''), 'there are partials');
+    assert.ok(
+      client.replies.some(({ partial }) => partial !== undefined && partial !== ''),
+      'there are partials',
+    );
     assert.ok(wordErrorRate(`${SENTENCE} ${OTHER}`, client.text) <= 0.2, client.text);
     const results = client.replies.filter(({ result }) => result !== undefined);
     assert.equal(results.length, 2);
@@ -104,7 +107,8 @@ void describe('clients of vosk-server', () => {
   it('[VOSK2] a telephone system that configures nothing is heard at any path of a port of its own', async () => {
     assert.ok(server.voskUrl !== undefined);
     const client = await LockStep.open(`${server.voskUrl}/some/path`, ['ws']);
-    for (const message of messagesOf(await synthesise(SENTENCE, { voice: 'rms' }), 8_000)) await client.ask(message);
+    for (const message of messagesOf(await synthesise(SENTENCE, { voice: 'rms' }), 8_000))
+      await client.ask(message);
     await client.ask({ eof: 1 });
     assert.equal(await client.closed, 1000);
     assert.ok(wordErrorRate(SENTENCE, client.text) <= 0.35, client.text);
@@ -116,7 +120,8 @@ void describe('clients of vosk-server', () => {
     const pcm = concat(...Array.from({ length: 25 }, () => concat(sentence, silence(800))));
     const wav = wavOf(pcm);
     assert.ok(pcm.length / 16_000 > 70, 'longer than a client may be ahead of real time');
-    for (let start = 0; start < wav.length; start += 16_000) await client.ask(wav.subarray(start, start + 16_000));
+    for (let start = 0; start < wav.length; start += 16_000)
+      await client.ask(wav.subarray(start, start + 16_000));
     await client.ask({ eof: 1 });
     assert.equal(await client.closed, 1000);
     const said = Array.from({ length: 25 }, () => SENTENCE).join(' ');
@@ -126,7 +131,8 @@ void describe('clients of vosk-server', () => {
   it('[VOSK4] reset ends the utterance and the stream goes on', async () => {
     const client = await LockStep.open(`${server.url}/vosk`);
     client.tell({ config: { sample_rate: 16_000, words: false } });
-    for (const message of messagesOf(await synthesise(SENTENCE, { voice: 'rms' }), 16_000)) await client.ask(message);
+    for (const message of messagesOf(await synthesise(SENTENCE, { voice: 'rms' }), 16_000))
+      await client.ask(message);
     const reset = await client.ask({ reset: 1 });
     assert.ok(wordErrorRate(SENTENCE, reset.text ?? '') <= 0.15, reset.text);
     assert.equal(reset.result, undefined);

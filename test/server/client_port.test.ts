@@ -3,6 +3,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
+import { TrustedProxies } from '../../server/trusted_proxies.ts';
 import { createDialects } from '../../server/dialects.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type { ListenOptions, Transport, TransportEvents, UpgradeRequest } from '../../server/transport.ts';
@@ -61,7 +62,10 @@ async function refusalOf(
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model, voskSampleRateHz: 8_000 };
   const parts = { registry, clock, telemetry, tokens: access, defaults, now: () => new Date() };
   const dialects = createDialects(config.dialects, parts);
-  const options: ClientPortOptions = { transport, access, registry, telemetry, log, dialects };
+  const trustedProxies = new TrustedProxies([]);
+  const options: ClientPortOptions = {
+    ...{ transport, access, registry, telemetry, log, dialects, trustedProxies },
+  };
   await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
   const answer = await transport.events?.upgrade({
     ...{ method: 'GET', path: '/v1/stream', protocols: [], headers: new Map(), remoteAddress: '127.0.0.1' },

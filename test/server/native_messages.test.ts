@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { AUDIO_ENCODINGS } from '../../pipeline/audio.ts';
 import { ProtocolError } from '../../pipeline/errors.ts';
-import { FINAL_OBJECTIVE_MS, FLUSH_ID_MAX_LENGTH, IDLE_MAX_MS, SILENCE_MAX_MS, UTTERANCE_MIN_MS } from '../../pipeline/limits.ts';
+import {
+  FINAL_OBJECTIVE_MS,
+  FLUSH_ID_MAX_LENGTH,
+  IDLE_MAX_MS,
+  SILENCE_MAX_MS,
+  UTTERANCE_MIN_MS,
+} from '../../pipeline/limits.ts';
 import { parseClientMessage, settingsOf, startFromQuery } from '../../server/native_messages.ts';
 
 const START = { type: 'start', version: 1, audio: { encoding: 'opus' } } as const;
@@ -153,7 +159,7 @@ describe('native messages', () => {
       originAudioMs: 0,
       firstUtteranceId: 1,
       idleMaxMs: IDLE_MAX_MS,
- finalObjectiveMs: FINAL_OBJECTIVE_MS,
+      finalObjectiveMs: FINAL_OBJECTIVE_MS,
       isPaced: false,
     });
     for (const audio of [undefined, {}, { sampleRateHz: 16_000 }]) {

@@ -99,7 +99,7 @@ export const SETTINGS: SessionSettings = {
   originAudioMs: 0,
   firstUtteranceId: 1,
   idleMaxMs: IDLE_MAX_MS,
- finalObjectiveMs: FINAL_OBJECTIVE_MS,
+  finalObjectiveMs: FINAL_OBJECTIVE_MS,
   isPaced: false,
 };
 /** 20 ms of PCM. */

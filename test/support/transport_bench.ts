@@ -80,6 +80,7 @@ interface BenchOptions {
     bench: TransportBench,
   ) => UpgradeAnswer | Promise<UpgradeAnswer>;
   readonly http?: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
+  readonly clientAddress?: TransportEvents['clientAddress'];
   readonly bounds?: Partial<TransportBounds>;
   readonly tls?: TlsFiles;
 }
@@ -111,8 +112,9 @@ export class TransportBench {
     act: (bench: TransportBench) => Promise<void>,
   ): Promise<void> {
     const bench = new TransportBench(create, options);
-    const { tls } = options;
+    const { tls, clientAddress } = options;
     const events: TransportEvents = {
+      ...(clientAddress === undefined ? {} : { clientAddress }),
       upgrade: (request) => options.upgrade?.(request, bench) ?? bench.accept(),
       http: (request) => bench.#http(request),
       fault: (error) => {
