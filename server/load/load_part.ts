@@ -157,7 +157,7 @@ class Pacer {
         nextAtMs = Math.min(nextAtMs, session.dueAtMs);
       }
       if (nextAtMs === Infinity) return;
-      await this.#sleep(nextAtMs - this.#clock.nowMs());
+      await this.#sleep(Math.max(0, nextAtMs - this.#clock.nowMs()));
     }
   }
 

@@ -56,6 +56,7 @@ function remarks(report: LoadReport): string {
   const lines = Object.entries(report.failures).map(
     ([reason, count]) => `${count} sessions failed: ${reason}`,
   );
+  if (report.sentences === 0) lines.push('nobody had the time to say a sentence; try a longer --duration');
   if (report.wasInterrupted) lines.push('interrupted: these are the figures until then');
   if (report.latencyMs.lateness.p99 > LATENESS_SUSPECT_MS) {
     lines.push('the load itself was late, so its figures say less about the server; try more --processes');
