@@ -24,7 +24,7 @@ export interface Faults {
   readonly lost: number;
   /** Utterances that began and had no final. */
   readonly unanswered: number;
-  /** Finals beyond the first of an utterance. */
+  /** Finals beyond the first of an utterance, by its id, or of audio that had its final. */
   readonly repeated: number;
   /** Finals whose utterance id is not one more than that before. */
   readonly disordered: number;
@@ -93,8 +93,15 @@ function unansweredCount(session: SessionRecord): number {
 }
 
 function repeatedCount(session: SessionRecord): number {
-  const ids = finalsOf(session).map(({ event }) => event.utteranceId);
-  return ids.length - new Set(ids).size;
+  const ids = new Set<number>();
+  let answeredAudioMs = 0;
+  return finalsOf(session).filter(({ event }) => {
+    const isRepeated =
+      ids.has(event.utteranceId) || (event.text !== '' && event.endAudioMs <= answeredAudioMs);
+    ids.add(event.utteranceId);
+    answeredAudioMs = Math.max(answeredAudioMs, event.endAudioMs);
+    return isRepeated;
+  }).length;
 }
 
 function disorderedCount(session: SessionRecord): number {

@@ -128,9 +128,3 @@ function shown(value: number, unit: Metric['unit']): string {
   if (unit === 'ms') return `${value.toFixed(1)}ms`;
   return unit === 'ratio' ? `${(100 * value).toFixed(1)}%` : String(value);
 }
-
-/** The names that can be asserted, for the help. */
-export function assertionNames(): string {
-  const latencies = Object.keys(LATENCIES).join('|');
-  return `${latencies}, each with _${QUANTILES.join('|_')}; ${Object.keys(COUNTS).join(' ')} wer`;
-}

@@ -18,7 +18,6 @@ export interface LoadPart {
 export interface LoadProgress {
   readonly elapsedMs: number;
   readonly openCount: number;
-  readonly endedCount: number;
   readonly refusedCount: number;
   readonly failedCount: number;
   readonly finalCount: number;
@@ -132,7 +131,6 @@ function progressOf(sessions: readonly LoadSession[], elapsedMs: number): LoadPr
   return {
     elapsedMs,
     openCount: sessions.filter(({ isOpen }) => isOpen).length,
-    endedCount: ended.length,
     refusedCount: ended.filter(({ outcome }) => outcome === 'refused').length,
     failedCount: ended.filter(({ outcome }) => outcome === 'failed').length,
     finalCount: sessions.reduce((sum, { finalCount }) => sum + finalCount, 0),

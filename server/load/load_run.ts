@@ -81,7 +81,6 @@ function sumOf(parts: readonly LoadProgress[]): LoadProgress {
   return {
     elapsedMs: Math.max(...parts.map(({ elapsedMs }) => elapsedMs)),
     openCount: sum('openCount'),
-    endedCount: sum('endedCount'),
     refusedCount: sum('refusedCount'),
     failedCount: sum('failedCount'),
     finalCount: sum('finalCount'),

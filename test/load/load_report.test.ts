@@ -65,6 +65,7 @@ describe('the report of a load', () => {
     assert.deepEqual(faults([...begun, [3_600, final('')]]), { lost: 1 });
     assert.deepEqual(faults(begun), { lost: 1, unanswered: 1 });
     assert.deepEqual(faults([...GOOD, [3_700, final('', 1)]]), { repeated: 1, disordered: 1 });
+    assert.deepEqual(faults([...GOOD, [3_700, final(TEXTS[0], 2)]]), { repeated: 1 });
     assert.deepEqual(faults([...GOOD, [9_000, final('', 3)]]), { disordered: 1 });
     assert.deepEqual(faults([...GOOD, [9_000, final('thanks', 2, 7_000)]]), { invented: 1 });
   });

@@ -42,7 +42,7 @@ export interface StubOptions {
 }
 
 export class StubServer {
-  /** How long each final really took, as far as the server can know. */
+  /** How long each final took from when the last sound of its tone was due, counted from the opening of its session. */
   readonly delaysMs: number[] = [];
   /** The requests that came, refused ones too. */
   readonly requests: IncomingMessage[] = [];
@@ -153,6 +153,7 @@ interface Tone {
 class StubSession {
   readonly #options: StubOptions;
   readonly #port: StubPort;
+  readonly #openedAtMs = performance.now();
   #audioMs: number;
   #nextUtteranceId: number;
   #tone: Tone | undefined;
@@ -209,6 +210,7 @@ class StubSession {
     this.#owedCount++;
     const heardAtMs = this.#heardAtMs;
     const endAudioMs = this.#audioMs;
+    const dueAtMs = this.#openedAtMs + endAudioMs;
     const delayMs = this.#port.nextDelayMs();
     const dueInMs = (leadMs: number): number => heardAtMs + delayMs - leadMs - performance.now();
     if (!this.#isDeepgram) {
@@ -217,7 +219,7 @@ class StubSession {
       }, dueInMs(ENDPOINT_LEAD_MS));
     }
     setTimeout(() => {
-      this.#port.answered(performance.now() - heardAtMs);
+      this.#port.answered(performance.now() - dueAtMs);
       const span = { startAudioMs, endAudioMs, ackedAudioMs: endAudioMs };
       this.#port.send(
         this.#isDeepgram
