@@ -42,7 +42,7 @@ export interface StubOptions {
 }
 
 export class StubServer {
-  /** How long each final took from when the last sound of its tone was due, counted from the opening of its session. */
+  /** How long each final took from when the last sound of its tone was due; of sessions that have ended. */
   readonly delaysMs: number[] = [];
   /** The requests that came, refused ones too. */
   readonly requests: IncomingMessage[] = [];
@@ -78,6 +78,11 @@ export class StubServer {
 
   get url(): string {
     return `ws://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+  }
+
+  /** Sessions that are open. */
+  get openCount(): number {
+    return this.#webSockets.clients.size;
   }
 
   /** Reads nothing and says nothing for a while, as if its process stood still. */
@@ -153,7 +158,9 @@ interface Tone {
 class StubSession {
   readonly #options: StubOptions;
   readonly #port: StubPort;
-  readonly #openedAtMs = performance.now();
+  /** When position 0 of the audio was due: no message can have come before its time, and the promptest tells it. */
+  #originAtMs = Infinity;
+  readonly #answers: { readonly sentAtMs: number; readonly endAudioMs: number }[] = [];
   #audioMs: number;
   #nextUtteranceId: number;
   #tone: Tone | undefined;
@@ -185,6 +192,7 @@ class StubSession {
     if (loudness > 0) this.#heardAtMs = performance.now();
     else if (this.#tone !== undefined) this.#end(this.#tone);
     this.#audioMs += MESSAGE_MS;
+    this.#originAtMs = Math.min(this.#originAtMs, performance.now() - this.#audioMs);
   }
 
   control(text: string): void {
@@ -210,7 +218,6 @@ class StubSession {
     this.#owedCount++;
     const heardAtMs = this.#heardAtMs;
     const endAudioMs = this.#audioMs;
-    const dueAtMs = this.#openedAtMs + endAudioMs;
     const delayMs = this.#port.nextDelayMs();
     const dueInMs = (leadMs: number): number => heardAtMs + delayMs - leadMs - performance.now();
     if (!this.#isDeepgram) {
@@ -219,7 +226,7 @@ class StubSession {
       }, dueInMs(ENDPOINT_LEAD_MS));
     }
     setTimeout(() => {
-      this.#port.answered(performance.now() - dueAtMs);
+      this.#answers.push({ sentAtMs: performance.now(), endAudioMs });
       const span = { startAudioMs, endAudioMs, ackedAudioMs: endAudioMs };
       this.#port.send(
         this.#isDeepgram
@@ -250,6 +257,8 @@ class StubSession {
 
   #endIfNothingIsOwed(): void {
     if (!this.#isStopping || this.#owedCount > 0) return;
+    for (const { sentAtMs, endAudioMs } of this.#answers)
+      this.#port.answered(sentAtMs - endAudioMs - this.#originAtMs);
     this.#port.end(this.#isDeepgram ? { type: 'Metadata' } : { type: 'done' });
   }
 }
