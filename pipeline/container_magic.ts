@@ -41,3 +41,8 @@ export function sniffContainer(head: Uint8Array): Container | 'open' | 'unknown'
   const found = candidates.find(([, bytes]) => head.length >= bytes.length);
   return found?.[0] ?? (candidates.length > 0 ? 'open' : 'unknown');
 }
+
+/** True if the bytes begin with this ASCII text. */
+export function startsWith(bytes: Uint8Array, text: string): boolean {
+  return bytes.length >= text.length && Array.from(text).every((c, i) => c.charCodeAt(0) === bytes[i]);
+}

@@ -2,7 +2,7 @@
 import { joinPcm, msToSamples } from './audio.ts';
 import type { AudioDecoder, DecodedAudio } from './contracts.ts';
 import { AHEAD_OF_REALTIME_CLOSE_MS } from './limits.ts';
-import type { OpusDemuxer } from './opus_head.ts';
+import type { Demuxed, OpusDemuxer } from './opus_head.ts';
 import { refusalCode, refusalOf, refused, type Refusal } from './refusal.ts';
 import { packSnapshot, unpackSnapshot } from './snapshot.ts';
 
@@ -16,6 +16,13 @@ const MESSAGE_MAX_SAMPLES = msToSamples(AHEAD_OF_REALTIME_CLOSE_MS);
 export interface DemuxedOpusParts {
   readonly demuxer: OpusDemuxer;
   readonly opus: AudioDecoder;
+}
+
+/** What one message holds. */
+interface Heard {
+  readonly parts: Int16Array[];
+  readonly concealed: boolean[];
+  samples: number;
 }
 
 /** Any cut of the same bytes gives the same samples. The pre-skip of every stream is left out of them. */
@@ -32,36 +39,36 @@ export class DemuxedOpusDecoder implements AudioDecoder {
   }
 
   decode(message: Uint8Array): DecodedAudio {
-    const parts: Int16Array[] = [];
-    const concealed: boolean[] = [];
-    let samples = 0;
-    if (this.#refusal === undefined) {
-      for (const item of this.#demuxer.push(message)) {
-        if (item.type === 'head') {
-          this.#skipSamples = Math.round(item.preSkipSamples / PRE_SKIP_RATIO);
-          continue;
-        }
-        if (item.type === 'refused') {
-          this.#refusal = item.reason;
-          break;
-        }
-        const { pcm, fault, reason } = this.#opus.decode(item.bytes);
-        if (reason !== undefined) {
-          this.#refusal = reason;
-          break;
-        }
-        concealed.push(fault !== undefined);
-        samples += pcm.length;
-        if (samples > MESSAGE_MAX_SAMPLES) {
-          this.#refusal = 'too_fast';
-          break;
-        }
-        parts.push(this.#withoutPreSkip(pcm));
-      }
+    const heard: Heard = { parts: [], concealed: [], samples: 0 };
+    const items = this.#refusal === undefined ? this.#demuxer.push(message) : [];
+    for (const item of items) {
+      this.#refusal = this.#take(item, heard);
+      if (this.#refusal !== undefined) break;
     }
-    const pcm = joinPcm(parts);
+    const pcm = joinPcm(heard.parts);
+    const { concealed } = heard;
     if (this.#refusal !== undefined) return { ...refused(this.#refusal, pcm), concealed };
     return concealed.includes(true) ? { pcm, concealed, fault: 'undecodable_packet' } : { pcm, concealed };
+  }
+
+  /** Adds what an item holds; returns why nothing may follow it, if so. */
+  #take(item: Demuxed, heard: Heard): Refusal | undefined {
+    switch (item.type) {
+      case 'refused':
+        return item.reason;
+      case 'head':
+        this.#skipSamples = Math.round(item.preSkipSamples / PRE_SKIP_RATIO);
+        return undefined;
+      case 'packet': {
+        const { pcm, fault, reason } = this.#opus.decode(item.bytes);
+        if (reason !== undefined) return reason;
+        heard.concealed.push(fault !== undefined);
+        heard.samples += pcm.length;
+        if (heard.samples > MESSAGE_MAX_SAMPLES) return 'too_fast';
+        heard.parts.push(this.#withoutPreSkip(pcm));
+        return undefined;
+      }
+    }
   }
 
   #withoutPreSkip(pcm: Int16Array): Int16Array {

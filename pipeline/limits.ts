@@ -13,8 +13,6 @@ export const FLOAT_MESSAGE_MAX_BYTES = 2 * PCM_MESSAGE_MAX_BYTES;
 export const CONTAINER_MESSAGE_MAX_BYTES = 65_536;
 /** Bytes of a container per second of real time: 96 kHz stereo in 32-bit samples has 768,000; Opus has at most 64,000. */
 export const CONTAINER_RATE_MAX_BYTES = 1_000_000;
-/** Time between two messages of a container, beyond which audio has stopped: recorders are asked for slices of up to 1 s. */
-export const CONTAINER_SLICE_MAX_MS = 2_000;
 /** Bytes of Ogg, of damaged pages and between pages, that good pages do not make up for: four of the largest pages. */
 export const OGG_LOST_MAX_BYTES = 262_144;
 /** Largest list of tracks in WebM; browsers write 100 bytes, fonts and pictures are not in it. */
@@ -87,6 +85,8 @@ export const IDLE_MAX_MS = 10_000;
 export const SESSION_MAX_MS = 4 * 60 * 60 * 1_000;
 /** Wall-clock time without audio after which an utterance in progress ends, beyond the session's silenceMs. */
 export const AUDIO_STOPPED_GRACE_MS = 500;
+/** The same of containers, on top: recorders send a slice when it is full, and are asked for slices of up to a second. */
+export const CONTAINER_SLICE_MAX_MS = 1_500;
 
 /** Range of the trailing silence a session may ask for. */
 export const SILENCE_MIN_MS = 100;
@@ -397,7 +397,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [DEEPGRAM_SILENCE_MIN_MS, SILENCE_MAX_MS, 'Deepgram clients ask for what any client may'],
   [SESSION_MAX_MS / 100, UTTERANCES_PER_SESSION_COUNT, 'no session runs out of ids'],
   [UTTERANCE_MAX_MS, RECOGNISER_PCM_MAX_MS, 'every utterance fits the recogniser'],
-  [SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS, IDLE_MAX_MS, 'a final comes before the idle close'],
+  [
+    SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS + CONTAINER_SLICE_MAX_MS,
+    IDLE_MAX_MS,
+    'a final comes before the idle close',
+  ],
   [EXHAUSTED_REPETITION_MIN_TOKENS_COUNT, REPETITION_MIN_TOKENS_COUNT, 'a spent budget is more suspect'],
   [OPUS_OUT_OF_STEP_MAX_COUNT, OPUS_EVIDENCE_COUNT, 'not every message has to be out of step'],
   [OPUS_FAULT_RUN_MAX_COUNT, FAULT_WINDOW_MAX_COUNT, 'a fresh decoder is tried before audio is given up'],

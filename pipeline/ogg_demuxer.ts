@@ -1,6 +1,7 @@
 /** Takes Opus packets out of Ogg (RFC 3533, RFC 7845), page by page. */
+import { startsWith } from './container_magic.ts';
 import { OGG_LOST_MAX_BYTES, OPUS_MESSAGE_MAX_BYTES } from './limits.ts';
-import { readOpusHead, startsWith, type Demuxed, type OpusDemuxer } from './opus_head.ts';
+import { readOpusHead, type Demuxed, type OpusDemuxer } from './opus_head.ts';
 import { UNDECODABLE_PACKET } from './opus_packet.ts';
 import { PendingBytes } from './pending_bytes.ts';
 import { packSnapshot, unpackSnapshot } from './snapshot.ts';

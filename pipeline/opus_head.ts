@@ -1,4 +1,5 @@
 /** Opus streams inside containers: their header, and what a demuxer says of them. */
+import { startsWith } from './container_magic.ts';
 import type { Refusal } from './refusal.ts';
 
 const MAGIC = 'OpusHead';
@@ -36,9 +37,4 @@ export function readOpusHead(bytes: Uint8Array): Exclude<Demuxed, { type: 'packe
   }
   const preSkipSamples = new DataView(bytes.buffer, bytes.byteOffset).getUint16(10, true);
   return { type: 'head', preSkipSamples };
-}
-
-/** True if the bytes begin with this ASCII text. */
-export function startsWith(bytes: Uint8Array, text: string): boolean {
-  return bytes.length >= text.length && Array.from(text).every((c, i) => c.charCodeAt(0) === bytes[i]);
 }

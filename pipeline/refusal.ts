@@ -1,5 +1,4 @@
 /** Why the audio of a session is taken no further, and what its client should do instead. */
-import type { DecodedAudio } from './contracts.ts';
 
 /** In words for the client; never with bytes of its own. The first three are of no container in particular. */
 export const REFUSALS = {
@@ -24,8 +23,14 @@ export type Refusal = keyof typeof REFUSALS;
 
 const NAMES = Object.keys(REFUSALS) as Refusal[];
 
-/** What a decoder gives for a message of a stream that it refuses; `pcm` is what it had decoded before. */
-export function refused(reason: Refusal, pcm = new Int16Array(0)): DecodedAudio {
+/** The decoding of a message of a stream that is refused; `pcm` is what was decoded before. */
+export interface RefusedAudio {
+  readonly pcm: Int16Array;
+  readonly fault: 'unsupported_audio';
+  readonly reason: Refusal;
+}
+
+export function refused(reason: Refusal, pcm: Int16Array = new Int16Array(0)): RefusedAudio {
   return { pcm, fault: 'unsupported_audio', reason };
 }
 

@@ -3,7 +3,6 @@
  * utterances, utterances become jobs, hypotheses become partials and finals. The session is the authority on what
  * was said to the client; workers may die under it.
  */
-import { ArrivalClock } from './arrival_clock.ts';
 import { msToSamples, samplesToMs } from './audio.ts';
 import type { AudioTrack } from './audio_pool.ts';
 import { AudioSpan } from './audio_span.ts';
@@ -13,7 +12,6 @@ import { LimitError, type TranscriptionError } from './errors.ts';
 import { answerOf, clientFlush, STOP_FLUSH } from './flush_ids.ts';
 import { InputMeter } from './input_meter.ts';
 import {
-  AUDIO_STOPPED_GRACE_MS,
   DRAIN_SPEECH_MAX_MS,
   FINAL_WAIT_MAX_MS,
   PACED_OWED_MAX_COUNT,
@@ -22,7 +20,7 @@ import {
 } from './limits.ts';
 import type { PartialRequest, PartialSource } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
-import { expiryOf } from './session_expiry.ts';
+import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionOptions } from './session_options.ts';
 import { judgeText } from './text_guard.ts';
@@ -46,7 +44,7 @@ export class Session implements PartialSource {
   #nextUtteranceId: number;
   #speaking: Utterance | undefined;
   #heardAtMs: number;
-  readonly #arrivals: ArrivalClock;
+  #audioAtMs: number;
   #toldAudioStopped = false;
   /** When the newest PCM came. */
   #pcmAtMs = 0;
@@ -64,8 +62,7 @@ export class Session implements PartialSource {
     const { settings, clock } = options;
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
-    this.#openedAtMs = this.#heardAtMs = clock.nowMs();
-    this.#arrivals = new ArrivalClock(settings.format, this.#openedAtMs);
+    this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
     this.#meter = new InputMeter(settings.format, this.#openedAtMs);
     this.#track = options.audioPool.open(
       {
@@ -101,7 +98,9 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return 'accepted';
     const { clock, telemetry, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
-    if (settings.isPaced && !this.#hasRoom) return 'full';
+    // Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up.
+    const hasRoom = !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
+    if (settings.isPaced && !hasRoom) return 'full';
     if (bytes.length === 0) {
       // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
       telemetry.count('packets_total', { outcome: 'ignored' });
@@ -111,14 +110,9 @@ export class Session implements PartialSource {
     return 'accepted';
   }
 
-  /** Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up. */
-  get #hasRoom(): boolean {
-    return !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
-  }
-
   #take(bytes: Uint8Array): void {
     const { telemetry, settings } = this.#options;
-    this.#arrivals.note(this.#heardAtMs);
+    this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
     const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
@@ -200,7 +194,7 @@ export class Session implements PartialSource {
   /** The server stood still for so long, and could hear nobody: that time is not held against the client. */
   forgive(stalledMs: number): void {
     this.#heardAtMs += stalledMs;
-    this.#arrivals.forgive(stalledMs);
+    this.#audioAtMs += stalledMs;
     this.#stoppedAtMs += stalledMs;
     this.#meter.forgive(stalledMs);
   }
@@ -208,12 +202,11 @@ export class Session implements PartialSource {
   /** Looks at the clock; called every TICK_INTERVAL_MS by whoever owns the sessions. */
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    const { endpointing, idleMaxMs, isPaced } = this.#options.settings;
-    const stoppedAfterMs = endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS;
+    const { settings } = this.#options;
     const expiry = expiryOf({
       nowMs,
       openedAtMs: this.#openedAtMs,
-      idleMaxMs,
+      idleMaxMs: settings.idleMaxMs,
       heardAtMs: this.#heardAtMs,
       stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
     });
@@ -222,7 +215,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
-    } else if (!isPaced && !this.#toldAudioStopped && this.#arrivals.missingMs(nowMs) > stoppedAfterMs) {
+    } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > audioStoppedAfterMs(settings)) {
       this.#toldAudioStopped = true;
       this.#track.push({ type: 'audioStopped' });
     }

@@ -1,6 +1,13 @@
 /** The bounds on a session's time. */
+import { isContainerEncoding } from './audio.ts';
 import { InferenceError, LimitError, type TranscriptionError } from './errors.ts';
-import { SESSION_MAX_MS, SESSION_STOP_MAX_MS } from './limits.ts';
+import {
+  AUDIO_STOPPED_GRACE_MS,
+  CONTAINER_SLICE_MAX_MS,
+  SESSION_MAX_MS,
+  SESSION_STOP_MAX_MS,
+} from './limits.ts';
+import type { SessionSettings } from './session_settings.ts';
 
 /** A session's times on the clock. */
 export interface SessionTimes {
@@ -30,4 +37,14 @@ export function expiryOf(times: SessionTimes): TranscriptionError | undefined {
     return new LimitError('idle_timeout', what);
   }
   return undefined;
+}
+
+/**
+ * Time without a message after which audio has stopped, and an utterance in progress ends as if silence had followed.
+ * Infinite where the client waits for us, or only a flush is to end one.
+ */
+export function audioStoppedAfterMs({ endpointing, format, isPaced }: SessionSettings): number {
+  if (isPaced) return Infinity;
+  const sliceMs = isContainerEncoding(format.encoding) ? CONTAINER_SLICE_MAX_MS : 0;
+  return endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS + sliceMs;
 }

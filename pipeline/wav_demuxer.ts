@@ -1,6 +1,6 @@
 /** Takes the samples out of WAV: what recorders, telephone systems and editors write, as files or while they record. */
+import { startsWith } from './container_magic.ts';
 import { PCM_RATE_MIN_HZ, WAV_CHANNELS_MAX_COUNT, WAV_FORMAT_MAX_BYTES, WAV_RATE_MAX_HZ } from './limits.ts';
-import { startsWith } from './opus_head.ts';
 import { isConvertibleRate, layoutFields, layoutOf, type PcmLayout } from './pcm_converter.ts';
 import type { SampleFormatName } from './pcm_samples.ts';
 import { PendingBytes } from './pending_bytes.ts';

@@ -20,7 +20,7 @@ export async function answerFile(request: HttpRequest, parts: DialectParts): Pro
   if (parameters.sessionCount > 1) {
     throw new ProtocolError(
       'bad_settings',
-      'multichannel: expected over a WebSocket; leave it out to mix down',
+      'multichannel: expected over a WebSocket only, or leave it out to mix down',
     );
   }
   const { format, endpointing, isFormatted, hasUtterances, channelCount } = parameters;

@@ -139,7 +139,7 @@ function audioOf(
   if (isSplit && sampleBytes === undefined) {
     throw new ProtocolError(
       'bad_settings',
-      'multichannel: expected with raw samples only; leave it out to mix down',
+      'multichannel: expected with raw samples only, or leave it out to mix down',
     );
   }
   return {

@@ -253,7 +253,6 @@ class OpenaiDialect implements ConnectionListener {
     this.#sendError(new ProtocolError('bad_message', 'item_id: there is no such item'), eventId, code);
   }
 
-  // eslint-disable-next-line max-params -- the code is theirs, where they have one
   #sendError(error: ProtocolError, eventId?: string, code?: string): void {
     this.#send({
       type: 'error',

@@ -238,7 +238,7 @@ export function voskDialect(parts: DialectParts): Dialect {
     open: ({ protocols }) => ({
       access: SPEECH,
       // Asterisk offers one of its own, `ws`, and wants it back.
-      protocol: protocols[0],
+      protocol: protocols.find((protocol) => protocol === 'ws'),
       listener: (connection) => new VoskDialect(connection, parts),
     }),
     refuse: ({ status, error, headers }) => errorAnswer(status, error, headers),

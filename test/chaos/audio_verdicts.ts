@@ -2,10 +2,13 @@
 import { fetchSample, type RealServer } from '../support/real_server.ts';
 import { RawClient } from '../support/raw_client.ts';
 import { AUDIO_CORPUS, type AudioItem } from './audio_corpus.ts';
+import { CONTAINER_CORPUS } from './container_corpus.ts';
 import { startDigestServer } from './digest_crowd.ts';
 import type { Outcome, Scenario, Tier } from './scenario.ts';
 import { Verdict } from './verdict.ts';
 
+/** Every recording. */
+export const CORPUS: readonly AudioItem[] = [...AUDIO_CORPUS, ...CONTAINER_CORPUS];
 /** Items at a time: each is sent as fast as it goes. */
 const LANES = 4;
 
@@ -21,7 +24,7 @@ async function judgeCorpus(tier: Tier): Promise<Outcome> {
   for (const transport of ['uws', 'ws'] as const) {
     const server = await startDigestServer({ transport, audioWorkers: 2 });
     try {
-      const waiting = Array.from({ length: rounds }, () => AUDIO_CORPUS).flat();
+      const waiting = Array.from({ length: rounds }, () => CORPUS).flat();
       const lane = async (): Promise<void> => {
         for (let item = waiting.pop(); item !== undefined; item = waiting.pop()) {
           const given = await listenTo(server, item);
@@ -40,8 +43,8 @@ async function judgeCorpus(tier: Tier): Promise<Outcome> {
       await server.close();
     }
   }
-  verdict.figure(`${AUDIO_CORPUS.length} recordings`);
-  return verdict.outcome(2 * rounds * AUDIO_CORPUS.length);
+  verdict.figure(`${CORPUS.length} recordings`);
+  return verdict.outcome(2 * rounds * CORPUS.length);
 }
 
 /** Sends an item in a session of its own and puts into words what became of it. */

@@ -1,4 +1,4 @@
-/** R-15 to R-18: damaged Opus, a damaged stream among good ones, silence beside speech, a codec that traps. */
+/** R-15 to R-18: damaged Opus and damaged containers, a damaged stream among good ones, silence beside speech, a codec that traps. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { AudioDecoder } from '../../pipeline/contracts.ts';
@@ -18,7 +18,7 @@ import { compare } from './undisturbed.ts';
 import { Verdict } from './verdict.ts';
 import { sendSignal } from './worker_deaths.ts';
 
-const FUZZ_MAIN = fileURLToPath(new URL('../fuzz/opus_fuzz_main.js', import.meta.url));
+const FUZZ_FOLDER = new URL('../fuzz/', import.meta.url);
 const OPUS = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 } as const;
 const REBUILD_MAX_MS = 20;
 /** Share of damaged packets, and packets after the last of them in which a decoder is itself again. */
@@ -29,28 +29,40 @@ const RECOVERED_SNR_DB = 30;
 const SILENT_MAX_AMPLITUDE = 4;
 
 export const CODEC_FAULTS: readonly Scenario[] = [
-  { id: 'R-15', title: 'damaged Opus, decoder fuzz', run: fuzzDecoders },
+  { id: 'R-15', title: 'damaged Opus, decoder fuzz', run: fuzzPackets },
+  { id: 'R-15c', title: 'damaged Ogg, WebM and WAV, decoder fuzz', run: fuzzContainers },
   { id: 'R-16', title: '10 % bad packets in one session', run: damageOne },
   { id: 'R-17', title: 'silent sessions beside speech', run: listenForLeaks },
   { id: 'R-18', title: 'the codec traps', run: trapCodec },
 ];
 
-async function fuzzDecoders(tier: Tier, seed: number): Promise<Outcome> {
+function fuzzPackets(tier: Tier, seed: number): Promise<Outcome> {
   const [packets, sessions] = tier === 'p' ? [100_000, 20_000] : [10_000_000, 100_000];
-  const verdict = new Verdict();
   const counts = ['--packets', String(packets), '--sessions', String(sessions)];
-  const args = [FUZZ_MAIN, ...counts, '--seed', String(seed)];
+  return fuzz('opus_fuzz_main.js', [...counts, '--seed', String(seed)], packets);
+}
+
+function fuzzContainers(tier: Tier, seed: number): Promise<Outcome> {
+  const streams = tier === 'p' ? 100_000 : 5_000_000;
+  const args = ['--streams', String(streams), '--seed', String(seed)];
+  return fuzz('container_fuzz_main.js', args, streams);
+}
+
+/** Runs a fuzz program in a process of its own; it says itself what was wrong. */
+async function fuzz(program: string, args: readonly string[], injected: number): Promise<Outcome> {
+  const verdict = new Verdict();
+  const path = fileURLToPath(new URL(program, FUZZ_FOLDER));
   const { isWell, text } = await new Promise<{ readonly isWell: boolean; readonly text: string }>(
     (resolve) => {
-      execFile(process.execPath, args, (error, stdout, stderr) => {
+      execFile(process.execPath, [path, ...args], (error, stdout, stderr) => {
         resolve({ isWell: error === null, text: `${stdout}${stderr}` });
       });
     },
   );
   verdict.expect(isWell && text.includes('\n0 violations'), text.slice(-400));
-  verdict.figure(/[\d.]+ packets\/s/.exec(text)?.[0] ?? 'no rate');
+  verdict.figure(/[\d.]+ \w+\/s/.exec(text)?.[0] ?? 'no rate');
   for (const [line] of text.matchAll(/[+-][\d.]+ MB after/g)) verdict.figure(line);
-  return verdict.outcome(packets);
+  return verdict.outcome(injected);
 }
 
 /** Everybody speaks at once; the first one's packets are damaged until three fifths of what is said. */

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { RealServer } from '../support/real_server.ts';
-import { AUDIO_CORPUS } from './audio_corpus.ts';
-import { listenTo } from './audio_verdicts.ts';
+import { CORPUS, listenTo } from './audio_verdicts.ts';
 import { startDigestServer } from './digest_crowd.ts';
 import { throwEverywhere } from './thrown_faults.ts';
 
@@ -17,7 +16,7 @@ describe('unusual audio', { concurrency: 4 }, () => {
     assert.deepEqual(deaths, [], 'no recording ends a worker');
   });
 
-  for (const item of AUDIO_CORPUS) {
+  for (const item of CORPUS) {
     it(`[R-19] ${item.title}: ${item.verdict}`, async () => {
       assert.equal(await listenTo(server, item), item.verdict);
     });

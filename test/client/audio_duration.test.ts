@@ -11,6 +11,9 @@ describe('the duration of a message', () => {
     assert.equal(audioDurationMs({ encoding: 'pcm_s16le' }, bytes), 300);
     const audio = { encoding: 'pcm_s16le', sampleRateHz: 48_000, channels: 2 } as const;
     assert.equal(audioDurationMs(audio, bytes), 50);
+    assert.equal(audioDurationMs({ encoding: 'pcm_f32le' }, bytes), 150);
+    assert.equal(audioDurationMs({ encoding: 'mulaw', sampleRateHz: 8_000 }, bytes), 1_200);
+    assert.equal(audioDurationMs({ encoding: 'alaw', sampleRateHz: 8_000, channels: 2 }, bytes), 600);
   });
 
   it('[DUR2] of an Opus packet is what the server reads in it', () => {

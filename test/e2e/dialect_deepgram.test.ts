@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { DeepgramClient } from '@deepgram/sdk';
 import { createClient } from 'deepgram-sdk-4';
 import { encodeOpus } from '../../server/opus_encoder.ts';
+import { element, liveWebm, webmBlock } from '../support/containers.ts';
 import { pcmMessages, play } from '../support/pcm_messages.ts';
 import { startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
@@ -39,7 +40,7 @@ async function openStream(server: RealServer, parameters: Readonly<Record<string
   const socket = await client.listen.v1.connect({
     ...{ model: 'nova-3', interim_results: 'true' },
     ...parameters,
-  } as unknown as Parameters<typeof client.listen.v1.connect>[0]);
+  });
   const messages: Message[] = [];
   const errors: unknown[] = [];
   let openCount = 0;
@@ -226,5 +227,22 @@ void describe('clients of Deepgram', () => {
     assert.equal(error, null);
     const text = result.results.channels[0]?.alternatives[0]?.transcript ?? '';
     assert.ok(wordErrorRate(SENTENCE, text) <= 0.15, text);
+  });
+
+  it('[DG8] what a MediaRecorder sends is heard without a word about its encoding', async () => {
+    const stream = await openStream(server, {});
+    const recorded = liveWebm(
+      encodeOpus(await synthesise(SENTENCE, { voice: 'rms' })).map((packet) =>
+        element(0xa3, webmBlock(packet)),
+      ),
+    );
+    // Slices are cut anywhere.
+    for (let start = 0; start < recorded.length; start += 777) {
+      stream.socket.sendMedia(recorded.subarray(start, start + 777));
+    }
+    stream.socket.sendCloseStream({ type: 'CloseStream' });
+    assert.equal(await stream.closed, 1000);
+    assert.ok(wordErrorRate(SENTENCE, textOf(stream.messages, true)) <= 0.15, textOf(stream.messages, true));
+    stream.socket.close();
   });
 });

@@ -90,12 +90,12 @@ void describe('clients of OpenAI', () => {
   const SDKS = {
     'openai 7': () =>
       new OpenAIRealtimeWS(
-        { intent: 'transcription', options: plainTcp as object },
+        { intent: 'transcription', options: plainTcp },
         new OpenAI({ apiKey: 'k', baseURL: `${server.url}/v1` }),
       ),
     'openai 6': () =>
       new OpenAIRealtimeWS6(
-        { model: 'gpt-4o-transcribe', options: plainTcp as object },
+        { model: 'gpt-4o-transcribe', options: plainTcp },
         new OpenAI6({ apiKey: 'k', baseURL: `${server.url}/v1` }),
       ),
   };
@@ -154,7 +154,7 @@ void describe('clients of OpenAI', () => {
       initialSessionConfig: {
         providerData: { type: 'transcription' },
         audio: { input: { transcription: { model: 'whatever' }, turnDetection: null } },
-      } as object,
+      },
     });
     // A pause of two seconds ends nothing.
     await play(

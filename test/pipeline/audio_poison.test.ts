@@ -311,6 +311,16 @@ describe('audio pool: poison', () => {
   it('[AUD24] a message that is given up is replaced by one that lasts as long', () => {
     const pcm = blankAudio(Uint8Array.of(1, 2, 3), FORMAT);
     assert.deepEqual(pcm, new Uint8Array(3));
+    for (const [encoding, silence] of [
+      ['pcm_f32le', 0],
+      ['mulaw', 0xff],
+      ['alaw', 0xd5],
+      ['auto', 0],
+      ['webm_opus', 0],
+    ] as const) {
+      const blank = blankAudio(Uint8Array.of(1, 2, 3), { ...FORMAT, encoding });
+      assert.deepEqual(blank, new Uint8Array(3).fill(silence));
+    }
     const opus = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 } as const;
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (bytes) => {

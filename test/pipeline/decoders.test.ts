@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { before, describe, it } from 'node:test';
-import type { AudioFormat } from '../../pipeline/audio.ts';
+import type { AudioEncoding, AudioFormat } from '../../pipeline/audio.ts';
 import type { AudioDecoder, AudioDecoderFactory, DecodedAudio } from '../../pipeline/contracts.ts';
 import { loadDecoderFactory } from '../../pipeline/decoders.ts';
 import { LimitError, ProtocolError } from '../../pipeline/errors.ts';
@@ -192,6 +192,14 @@ describe('Opus sessions', () => {
   });
 });
 
+/** Enough of a stream to have a decoder of its own. */
+const BEGINNINGS: Readonly<Partial<Record<AudioEncoding, Uint8Array>>> = {
+  ogg_opus: Buffer.from('OggS'),
+  webm_opus: Buffer.of(0x1a, 0x45, 0xdf, 0xa3),
+  wav: Buffer.from('RIFF'),
+  auto: Buffer.from('OggS'),
+};
+
 describe('Snapshots', () => {
   it('[OPUS20] a restored Opus decoder goes on bit-identically at another address, in another instance', async () => {
     const [one, other] = [await loadDecoderFactory(), await loadDecoderFactory()];
@@ -290,8 +298,13 @@ describe('Snapshots', () => {
   it('[OPUS22] a snapshot that is cut, of another version, encoding, rate or build is refused', async () => {
     const [factory, plain] = [await loadDecoderFactory(), await loadDecoderFactory({ opusBuild: 'plain' })];
     const pcm: AudioFormat = { encoding: 'pcm_s16le', sampleRateHz: 48_000, channels: 2 };
-    for (const format of [OPUS, pcm]) {
+    const containers = (['ogg_opus', 'webm_opus', 'wav', 'auto'] as const).map((encoding) => ({
+      ...pcm,
+      encoding,
+    }));
+    for (const format of [OPUS, pcm, ...containers]) {
       const decoder = factory.create(format);
+      decoder.decode(BEGINNINGS[format.encoding] ?? SPEECH[0] ?? BAD_PACKET);
       const snapshot = decoder.snapshot();
       const damaged = [
         new Uint8Array(0),
@@ -327,7 +340,9 @@ describe('The decoder factory', () => {
   it('[OPUS23] R-18 the cap on live decoders is refused loudly; closing, even twice, makes room for one', async () => {
     const factory = await loadDecoderFactory();
     const count = DECODERS_PER_SHARD_COUNT * SHARDS_PER_WORKER_COUNT;
-    const decoders = Array.from({ length: count }, () => factory.create(OPUS));
+    // One whose codec is made when its header comes: there is room for it then.
+    const late = factory.create({ ...OPUS, encoding: 'auto' });
+    const decoders = Array.from({ length: count - 1 }, () => factory.create(OPUS));
     const assertFull = (): void => {
       assert.throws(
         () => factory.create(OPUS),
@@ -335,6 +350,7 @@ describe('The decoder factory', () => {
       );
     };
     assertFull();
+    assert.equal(late.decode(Buffer.from('OggS')).fault, undefined);
     decoders[70]?.close();
     decoders[70]?.close();
     const last = factory.create(OPUS);
@@ -342,7 +358,7 @@ describe('The decoder factory', () => {
     const [reference] = decoders;
     assert(reference !== undefined);
     assert.deepEqual(decodeAll(last, SPEECH), decodeAll(reference, SPEECH));
-    for (const decoder of [...decoders, last]) decoder.close();
+    for (const decoder of [...decoders, last, late]) decoder.close();
     factory.create(OPUS).close();
   });
 
@@ -356,6 +372,9 @@ describe('The decoder factory', () => {
       { ...pcm, sampleRateHz: Number.NaN },
       { ...pcm, channels: 0 },
       { ...pcm, channels: 3 },
+      { ...pcm, encoding: 'pcm_f32le', sampleRateHz: 96_000 },
+      { ...pcm, encoding: 'mulaw', sampleRateHz: 4_000 },
+      { ...pcm, encoding: 'alaw', channels: 3 },
       { ...pcm, encoding: 'mp3' as 'opus' },
     ];
     for (const format of bad) {

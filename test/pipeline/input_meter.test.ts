@@ -5,6 +5,9 @@ import { InputMeter } from '../../pipeline/input_meter.ts';
 import {
   AHEAD_OF_REALTIME_CLOSE_MS,
   AHEAD_OF_REALTIME_MAX_MS,
+  CONTAINER_MESSAGE_MAX_BYTES,
+  CONTAINER_RATE_MAX_BYTES,
+  FLOAT_MESSAGE_MAX_BYTES,
   OPUS_MESSAGE_MAX_BYTES,
   PCM_MESSAGE_MAX_BYTES,
 } from '../../pipeline/limits.ts';
@@ -53,6 +56,10 @@ describe('input meter', () => {
     const opus = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 } as const;
     for (const [format, maxBytes] of [
       [PCM, PCM_MESSAGE_MAX_BYTES],
+      [{ ...PCM, encoding: 'alaw' }, PCM_MESSAGE_MAX_BYTES],
+      [{ ...PCM, encoding: 'pcm_f32le' }, FLOAT_MESSAGE_MAX_BYTES],
+      [{ ...PCM, encoding: 'webm_opus' }, CONTAINER_MESSAGE_MAX_BYTES],
+      [{ ...PCM, encoding: 'auto' }, CONTAINER_MESSAGE_MAX_BYTES],
       [opus, OPUS_MESSAGE_MAX_BYTES],
     ] as const) {
       assert.equal(new InputMeter(format, 0).judge(new Uint8Array(maxBytes), 0), 'accepted');
@@ -72,5 +79,56 @@ describe('input meter', () => {
     // SILK 20 ms, one frame; SILK 60 ms, two frames of equal size.
     assert.equal(countUntilThrottled(0b0000_1000, 1), AHEAD_OF_REALTIME_MAX_MS / 20 + 1);
     assert.equal(countUntilThrottled(0b0001_1001, 1, 1), AHEAD_OF_REALTIME_MAX_MS / 120 + 1);
+  });
+
+  it('[SES64] floats and G.711 are measured by the bytes of their samples', () => {
+    for (const [encoding, secondBytes] of [
+      ['pcm_f32le', 64_000],
+      ['mulaw', 16_000],
+      ['alaw', 16_000],
+    ] as const) {
+      const meter = new InputMeter({ ...PCM, encoding }, 0);
+      const slice = new Uint8Array(secondBytes / 2);
+      const verdicts = Array.from({ length: 2 * (AHEAD_OF_REALTIME_MAX_MS / 1_000) + 1 }, () =>
+        meter.judge(slice, 0),
+      );
+      assert.equal(verdicts.indexOf('throttled'), verdicts.length - 1, encoding);
+    }
+  });
+
+  const WEBM = { ...PCM, encoding: 'webm_opus' } as const;
+  const SLICE = new Uint8Array(4_000);
+
+  it('[CON12] a container in real time is accepted for ever, also when its worker stands still for long', () => {
+    const meter = new InputMeter(WEBM, 0);
+    for (let second = 1; second < 1_000; second++) {
+      // What is known is what was decoded two seconds ago; for a minute and a half nothing is.
+      const isStill = second > 300 && second < 390;
+      const decodedMs = 1_000 * Math.max(0, isStill ? 298 : second - 2);
+      assert.equal(meter.judge(SLICE, 1_000 * second, decodedMs), 'accepted', `second ${second}`);
+    }
+  });
+
+  it('[CON12] a container that is decoded faster than real time is throttled, then refused; a pause is no credit', () => {
+    const meter = new InputMeter(WEBM, 0);
+    const judge = (decodedMs: number, nowMs = 600_000) => meter.judge(SLICE, nowMs, decodedMs);
+    assert.equal(judge(0), 'accepted');
+    assert.equal(judge(1_000), 'accepted');
+    assert.equal(judge(1_000 + AHEAD_OF_REALTIME_MAX_MS), 'accepted');
+    assert.equal(judge(1_001 + AHEAD_OF_REALTIME_MAX_MS), 'throttled');
+    assert.equal(judge(1_000 + AHEAD_OF_REALTIME_CLOSE_MS), 'accepted');
+    const last = judge(1_001 + AHEAD_OF_REALTIME_CLOSE_MS);
+    assert(last instanceof LimitError && last.code === 'too_fast');
+  });
+
+  it('[CON12] bytes that hold no audio are bounded by a rate that no audio has', () => {
+    const meter = new InputMeter(WEBM, 0);
+    const message = new Uint8Array(CONTAINER_MESSAGE_MAX_BYTES);
+    const limit = (CONTAINER_RATE_MAX_BYTES * AHEAD_OF_REALTIME_CLOSE_MS) / 1_000;
+    let sentBytes = 0;
+    while (!(meter.judge(message, 0) instanceof LimitError)) sentBytes += message.length;
+    assert(sentBytes <= limit && sentBytes > limit - 2 * message.length);
+    meter.forgive(10_000);
+    assert(!(meter.judge(message, 10_000) instanceof LimitError), 'what we did not listen to is forgiven');
   });
 });

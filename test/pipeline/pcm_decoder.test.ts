@@ -2,13 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { PcmDecoder } from '../../pipeline/pcm_decoder.ts';
+import type { SampleFormatName } from '../../pipeline/pcm_samples.ts';
 import { FilterCache } from '../../pipeline/resampler.ts';
 import { makeSignal } from '../support/opus_material.ts';
 
 const filters = new FilterCache();
 
-function createDecoder(sampleRateHz: number, channels: number): PcmDecoder {
-  const layout = { samples: 's16', sampleRateHz, channels } as const;
+function createDecoder(
+  sampleRateHz: number,
+  channels: number,
+  samples: SampleFormatName = 's16',
+): PcmDecoder {
+  const layout = { samples, sampleRateHz, channels };
   return new PcmDecoder({ layout, filters, onClosed: () => undefined });
 }
 
@@ -29,20 +34,23 @@ describe('PCM sessions', () => {
     assert.deepEqual(pcm, Int16Array.of(200, -32_768, 32_767, -5, 0));
   });
 
-  it('[PCM3] any cut of the bytes gives the same samples, also across snapshots', () => {
+  it('[PCM3] [ENC3] any cut of the bytes gives the same samples, also across snapshots', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom(8_000, 16_000, 22_050, 44_100, 44_101, 48_000),
-        fc.constantFrom(1, 2),
+        fc.record({
+          rateHz: fc.constantFrom(8_000, 16_000, 22_050, 44_100, 44_101, 48_000),
+          channels: fc.constantFrom(1, 2),
+          samples: fc.constantFrom('s16', 'f32_unit', 'mulaw', 'alaw'),
+        }),
         fc.array(fc.integer({ min: 0, max: 999 }), { minLength: 1, maxLength: 20 }),
-        (rateHz, channels, lengths) => {
+        ({ rateHz, channels, samples }, lengths) => {
           const total = lengths.reduce((sum, length) => sum + length, 0);
           const bytes = bytesOf(makeSignal({ kind: 'noise', samples: total, sampleRateHz: rateHz })).subarray(
             0,
             total,
           );
-          const whole = createDecoder(rateHz, channels).decode(bytes).pcm;
-          let decoder = createDecoder(rateHz, channels);
+          const whole = createDecoder(rateHz, channels, samples).decode(bytes).pcm;
+          let decoder = createDecoder(rateHz, channels, samples);
           const parts: number[] = [];
           let from = 0;
           for (const length of lengths) {
@@ -50,7 +58,7 @@ describe('PCM sessions', () => {
             from += length;
             // Laid at an odd offset: a snapshot out of a message may lie anywhere.
             const saved = Uint8Array.of(0, ...decoder.snapshot()).subarray(1);
-            decoder = createDecoder(rateHz, channels);
+            decoder = createDecoder(rateHz, channels, samples);
             decoder.restore(saved);
           }
           assert.deepEqual(Int16Array.from(parts), whole);
@@ -97,5 +105,31 @@ describe('PCM sessions', () => {
     const copy = pcm.slice();
     decoder.decode(noise);
     assert.deepEqual(pcm, copy);
+  });
+
+  it('[ENC1] floats are samples between -1 and 1; up to 1.5 they are clipped, beyond that they are silence and a fault', () => {
+    const read = (...values: number[]) =>
+      createDecoder(16_000, 1, 'f32_unit').decode(new Uint8Array(Float32Array.from(values).buffer));
+    assert.deepEqual(read(0, 0.5, -0.5, 1, -1, 1.5, -1.5, 1e-42), {
+      pcm: Int16Array.of(0, 16_384, -16_384, 32_767, -32_768, 32_767, -32_768, 0),
+    });
+    for (const bad of [NaN, Infinity, -Infinity, 1.51, -1e38]) {
+      const damaged = { pcm: Int16Array.of(8_192, 0, 8_192), fault: 'undecodable_packet' };
+      assert.deepEqual(read(0.25, bad, 0.25), damaged);
+    }
+    const stereo = Float32Array.of(0.5, 0.25, NaN, 0.5, 1.5, 0.5);
+    const { pcm, fault } = createDecoder(16_000, 2, 'f32_unit').decode(new Uint8Array(stereo.buffer));
+    assert.deepEqual([pcm, fault], [Int16Array.of(12_288, 0, 24_576), 'undecodable_packet']);
+  });
+
+  it('[ENC2] mu-law and A-law are expanded as ITU-T G.711 tabulates them, at any rate, in one channel or two', () => {
+    const muLaw = createDecoder(16_000, 1, 'mulaw').decode(Uint8Array.of(0x00, 0x80, 0xff, 0x7f, 0xf0, 0x8f));
+    assert.deepEqual(muLaw, { pcm: Int16Array.of(-32_124, 32_124, 0, 0, 120, 16_764) });
+    const aLaw = createDecoder(16_000, 2, 'alaw').decode(Uint8Array.of(0xd5, 0x55, 0x2a, 0x2a, 0xaa, 0x80));
+    assert.deepEqual(aLaw, { pcm: Int16Array.of(0, -32_256, 18_880) });
+    const telephone = createDecoder(8_000, 1, 'mulaw').decode(new Uint8Array(8_000).fill(0x8f));
+    assert(
+      telephone.pcm.length > 15_900 && telephone.pcm.subarray(1_000).every((sample) => sample === 16_764),
+    );
   });
 });

@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { msToSamples, type AudioEncoding } from '../../pipeline/audio.ts';
 import {
+  AHEAD_OF_REALTIME_CLOSE_MS,
   AHEAD_OF_REALTIME_MAX_MS,
   AUDIO_STOPPED_GRACE_MS,
+  CONTAINER_SLICE_MAX_MS,
   DRAIN_SPEECH_MAX_MS,
   IDLE_MAX_MS,
   SESSION_MAX_MS,
   SESSION_STOP_MAX_MS,
 } from '../../pipeline/limits.ts';
+import type { Refusal } from '../../pipeline/refusal.ts';
 import type { Session } from '../../pipeline/session.ts';
+import type { SessionEvent } from '../../pipeline/session_events.ts';
 import { settle } from '../support/fake_clock.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
 import { MESSAGE, SETTINGS, SessionSetting } from '../support/session_setting.ts';
@@ -32,6 +37,22 @@ describe('session: the clock', () => {
     await setting.clock.advance(stoppedAfterMs + 1);
     setting.session.tick();
     assert.equal(setting.track.inputs.filter(({ type }) => type === 'audioStopped').length, 2);
+  });
+
+  it('[CON14] a recorder sends slices: audio has not stopped before the next one could be full', async () => {
+    const format = { ...SETTINGS.format, encoding: 'auto' } as const;
+    const setting = new SessionSetting({ format });
+    for (let slice = 0; slice < 5; slice++) {
+      setting.session.push(MESSAGE);
+      await setting.clock.advance(1_400);
+      setting.session.tick();
+    }
+    assert(setting.track.inputs.every(({ type }) => type === 'audio'));
+    await setting.clock.advance(
+      SETTINGS.endpointing.silenceMs + AUDIO_STOPPED_GRACE_MS + CONTAINER_SLICE_MAX_MS,
+    );
+    setting.session.tick();
+    assert.equal(setting.track.inputs.at(-1)?.type, 'audioStopped');
   });
 
   it('[SES31] without audio or keepAlive the session is closed as idle; keepAlive and empty messages prevent it', async () => {
@@ -213,6 +234,39 @@ describe('session: drain and end', () => {
     assert.equal(setting.of('notice')[0]?.code, 'packets_lost');
     setting.track.emit({ type: 'fault', code: 'unsupported_audio', count: 31 });
     assert.equal(setting.failure, 'unsupported_audio');
+  });
+
+  it('[ENC5] a refusal says what the audio is and what to send instead', () => {
+    const refuse = (encoding: AudioEncoding, reason?: Refusal): SessionEvent | undefined => {
+      const setting = new SessionSetting({ format: { ...SETTINGS.format, encoding } });
+      setting.track.emit({ type: 'fault', code: 'unsupported_audio', count: 1, ...(reason && { reason }) });
+      return setting.events.at(-1);
+    };
+    for (const [encoding, reason, code, words] of [
+      ['opus', undefined, 'unsupported_audio', /^the bytes are not opus: send what `audio.encoding` names$/],
+      ['opus', 'webm', 'unsupported_audio', /^the bytes are not opus: this is WebM: name `webm_opus`/],
+      ['auto', undefined, 'unsupported_audio', /^the audio cannot be read: too much of it/],
+      ['auto', 'mp4', 'unsupported_audio', /MP4.*record `audio\/webm;codecs=opus`, or send PCM$/],
+      ['auto', 'unknown', 'unsupported_audio', /name `audio.encoding`/],
+      ['ogg_opus', 'codec', 'unsupported_audio', /^the bytes are not ogg_opus: its audio is not Opus$/],
+      ['webm_opus', 'too_fast', 'too_fast', /^one message holds more than a minute/],
+    ] as const) {
+      const event = refuse(encoding, reason);
+      assert(event?.type === 'failed');
+      assert.equal(event.error.code, code);
+      assert.match(event.error.message, words);
+    }
+  });
+
+  it('[CON12] how far a container is ahead is known when it is decoded, and counts from then on', () => {
+    const format = { ...SETTINGS.format, encoding: 'webm_opus' } as const;
+    const setting = new SessionSetting({ format, originAudioMs: 5_000 });
+    setting.track.decodedSamples = msToSamples(5_000 + AHEAD_OF_REALTIME_CLOSE_MS);
+    setting.session.push(MESSAGE);
+    assert.equal(setting.of('notice')[0]?.code, 'input_throttled');
+    setting.track.decodedSamples += 100;
+    setting.session.push(MESSAGE);
+    assert.equal(setting.failure, 'too_fast');
   });
 
   it('[SES47] partials suspended and resumed are told to those who asked for partials', () => {

@@ -46,6 +46,44 @@ describe('access', () => {
     assert.equal(admission.protocol, 'token');
   });
 
+  it('[ACC17] a request over HTTP is judged like a stream, and holds its place until it is answered', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    const { secret, key } = await addKey(keysFile, { name: 'web', maxSessions: 1 });
+    const { access } = await startAccess(test, { keysFile });
+    const entrance = await access.enter(requestOf(bearer(secret)));
+    assert(entrance.isAdmitted);
+    assert.deepEqual(entrance.caller, { keyId: key.id, isToken: false });
+    const full = await access.enter(requestOf(bearer(secret)));
+    assert(!full.isAdmitted);
+    assert.deepEqual(
+      [full.status, statusOf(await access.judge(requestOf(bearer(secret)), PROMPT))],
+      [429, 429],
+    );
+    entrance.leave();
+    const none = await access.enter(requestOf());
+    assert(!none.isAdmitted);
+    assert.equal(none.status, 401);
+    const foreign = await access.enter(requestOf({ headers: { origin: 'https://evil.example' } }));
+    assert.equal(foreign.isAdmitted ? 200 : foreign.status, 403);
+    assert.equal(statusOf(await access.judge(requestOf(bearer(secret)), PROMPT)), 101);
+  });
+
+  it('[ACC18] a token is made for who has the key; behind ek_ it is taken too; it makes no other', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    const { secret } = await addKey(keysFile, { name: 'web' });
+    const { access } = await startAccess(test, { keysFile });
+    const entrance = await access.enter(requestOf(bearer(secret)));
+    assert(entrance.isAdmitted);
+    const token = await access.issueToken(entrance.caller, 60_000);
+    const holder = await access.enter(requestOf(bearer(`ek_${token}`)));
+    assert(holder.isAdmitted);
+    await assert.rejects(access.issueToken(holder.caller, 60_000), { code: 'forbidden' });
+    const protocols = ['openai-beta.realtime-v1', 'realtime', `openai-insecure-api-key.ek_${token}`];
+    const admission = await access.judge(requestOf({ protocols }), PROMPT);
+    assert(admission.isAdmitted);
+    assert.equal(admission.protocol, 'realtime');
+  });
+
   it('[ACC2] a key or a token is taken from header and subprotocols, and the answer never holds it', async (test) => {
     const keysFile = await temporaryKeysFile(test);
     const { secret, key } = await addKey(keysFile, { name: 'web' });

@@ -3,40 +3,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import {
-  BufferTarget,
-  EncodedAudioPacketSource,
-  EncodedPacket,
-  OggOutputFormat,
-  Output,
-  WebMOutputFormat,
-} from 'mediabunny';
+import { OggOutputFormat, WebMOutputFormat } from 'mediabunny';
 import { encodeMessages, readAudioFile, readPcm } from '../../server/audio_file.ts';
 import { encodeOpus } from '../../server/opus_encoder.ts';
+import { muxed } from '../support/containers.ts';
 import { tone } from '../support/sound.ts';
 import { wavOf } from '../support/wav.ts';
-
-/** RFC 7845 section 5.1: version 1, one channel, no pre-skip, 16 kHz, no gain, mapping 0. */
-const OPUS_HEAD = Uint8Array.of(...Buffer.from('OpusHead'), 1, 1, 0, 0, 0x80, 0x3e, 0, 0, 0, 0, 0);
-
-/** Puts Opus packets of 20 ms into a container. */
-async function contain(
-  packets: readonly Uint8Array[],
-  format: OggOutputFormat | WebMOutputFormat,
-): Promise<Uint8Array> {
-  const target = new BufferTarget();
-  const output = new Output({ format, target });
-  const source = new EncodedAudioPacketSource('opus');
-  output.addAudioTrack(source);
-  await output.start();
-  const decoderConfig = { codec: 'opus', sampleRate: 48_000, numberOfChannels: 1, description: OPUS_HEAD };
-  for (const [i, packet] of packets.entries()) {
-    await source.add(new EncodedPacket(packet, 'key', i * 0.02, 0.02), { decoderConfig });
-  }
-  await output.finalize();
-  assert(target.buffer !== null);
-  return new Uint8Array(target.buffer);
-}
 
 describe('audio files', () => {
   const pcm = tone({ durationMs: 205, dbfs: -6, hz: 440 });
@@ -45,8 +17,8 @@ describe('audio files', () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'earwitness-audio-file-'));
     await writeFile(join(folder, 'speech.wav'), wavOf(pcm));
-    await writeFile(join(folder, 'speech.ogg'), await contain(packets, new OggOutputFormat()));
-    await writeFile(join(folder, 'speech.webm'), await contain(packets, new WebMOutputFormat()));
+    await writeFile(join(folder, 'speech.ogg'), await muxed(packets, new OggOutputFormat()));
+    await writeFile(join(folder, 'speech.webm'), await muxed(packets, new WebMOutputFormat()));
     await writeFile(join(folder, 'speech.mp3'), 'ID3 and so on');
     await writeFile(join(folder, 'notes.txt'), 'words');
     await writeFile(join(folder, 'broken.ogg'), 'OggS and then nothing');

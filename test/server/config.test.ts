@@ -171,7 +171,20 @@ describe('configuration', () => {
       faultsOf({ flags: { maxSessions: '4097' } }),
       /expected at most 4096 with audioWorkers 1, got 4097/,
     );
+    assert.match(faultsOf({ flags: { voskPort: '8080' } }), /voskPort: expected a port of its own, got 8080/);
     assert.equal(resolveConfig(sources({ flags: { port: '0', adminPort: '0' } })).config.adminPort, 0);
+  });
+
+  it('[CFG17] dialects are a list of names, each once; all of them are spoken without it', () => {
+    const all = ['native', 'deepgram', 'openai', 'vosk'];
+    assert.deepEqual(resolveConfig(sources()).config.dialects, all);
+    assert.deepEqual(resolveConfig(sources({ flags: { dialects: 'native, vosk' } })).config.dialects, [
+      'native',
+      'vosk',
+    ]);
+    for (const dialects of ['native,native', 'native,klingon']) {
+      assert.match(faultsOf({ flags: { dialects } }), /dialects: expected one or more of native/);
+    }
   });
 
   it('[CFG9] the configuration and its origins are frozen', () => {

@@ -163,8 +163,8 @@ describe('native messages', () => {
       isPaced: false,
     });
     for (const audio of [undefined, {}, { sampleRateHz: 16_000 }]) {
-      const { audio: _named, ...rest } = START;
-      const { format } = settingsOf({ ...rest, ...(audio === undefined ? {} : { audio }) }, DEFAULTS);
+      const start = { type: 'start', version: 1, ...(audio === undefined ? {} : { audio }) } as const;
+      const { format } = settingsOf(start, DEFAULTS);
       assert.deepEqual(format, { encoding: 'auto', sampleRateHz: 16_000, channels: 1 });
     }
     const withoutEncoding = startFromQuery(new URLSearchParams('partials=true'));

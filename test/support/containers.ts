@@ -142,21 +142,26 @@ export function element(id: number, content: Uint8Array, size: number | 'open' =
 
 export const WEBM_HEAD = element(0x1a45dfa3, element(0x4282, Buffer.from('webm')));
 
-/** An entry of the list of tracks. */
-export function webmTrack({
-  number = 1,
-  type = 2,
-  codec = 'A_OPUS',
-  head = opusHead() as Uint8Array | undefined,
-  extra = Buffer.alloc(0),
-} = {}): Buffer {
+export interface WebmTrack {
+  readonly number?: number;
+  /** 1 video, 2 audio (default). */
+  readonly type?: number;
+  readonly codec?: string;
+  /** Default a plain one; `none` leaves it out. */
+  readonly head?: Uint8Array | 'none';
+  readonly extra?: Uint8Array;
+}
+
+/** An entry of the list of tracks; by default Opus. */
+export function webmTrack(track: WebmTrack = {}): Buffer {
+  const { number = 1, type = 2, codec = 'A_OPUS', head = opusHead(), extra = Buffer.alloc(0) } = track;
   return element(
     0xae,
     Buffer.concat([
       element(0xd7, Buffer.of(number)),
       element(0x83, Buffer.of(type)),
       element(0x86, Buffer.from(codec)),
-      ...(head === undefined ? [] : [element(0x63a2, head)]),
+      ...(head === 'none' ? [] : [element(0x63a2, head)]),
       extra,
     ]),
   );

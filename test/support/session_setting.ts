@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { msToSamples } from '../../pipeline/audio.ts';
 import type { AudioPool, AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
-import type { TrackEvent, TrackInput } from '../../pipeline/contracts.ts';
+import type { TrackEvent, TrackInput, UtteranceEndReason } from '../../pipeline/contracts.ts';
 import { FINAL_OBJECTIVE_MS, IDLE_MAX_MS } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Session } from '../../pipeline/session.ts';
@@ -64,7 +64,7 @@ export class ScriptedTrack implements AudioPool, AudioTrack {
   }
 
   /** The utterance ends `pauseMs` before the end of the audio. */
-  end(speechMs = 1_000, pauseMs = 0): void {
+  end(speechMs = 1_000, pauseMs = 0, reason: UtteranceEndReason = 'silence'): void {
     const [startSamples, endSamples] = [this.#startSamples, this.#endSamples - msToSamples(pauseMs)];
     const ends = {
       startSamples,
@@ -72,7 +72,7 @@ export class ScriptedTrack implements AudioPool, AudioTrack {
       decidedAtSamples: endSamples,
       speechSamples: msToSamples(speechMs),
     };
-    this.emit({ type: 'speechEnd', ...ends, reason: 'silence' });
+    this.emit({ type: 'speechEnd', ...ends, reason });
   }
 
   /** A whole utterance of one second. */

@@ -114,6 +114,23 @@ describe('end of an utterance', () => {
     assert.equal(ends(events)[0]?.speechSamples, 20 * FRAME_SAMPLES);
   });
 
+  it('[SEG19] where silence is to end nothing, a flush does, or the limit', () => {
+    const target = segmenter({ silenceMs: Infinity });
+    const events = pushAll(target, [...speech(10), ...quiet(200), ...speech(10), ...quiet(20)]);
+    assert.deepEqual(
+      events.map((event) => event.type),
+      ['speechStart'],
+    );
+    const atSamples = 240 * FRAME_SAMPLES;
+    const [end] = ends(target.end('flush', atSamples));
+    assert.deepEqual([end?.reason, end?.endSamples], ['flush', 220 * FRAME_SAMPLES + POST_ROLL]);
+    const long = pushAll(segmenter({ silenceMs: Infinity }), [...speech(10), ...quiet(1_000)]);
+    assert.deepEqual(
+      ends(long).map(({ reason }) => reason),
+      ['split'],
+    );
+  });
+
   it('[SEG5] flush ends an utterance at the end of the audio, samples that fill no frame included', () => {
     const target = segmenter();
     pushAll(target, speech(10));
