@@ -57,17 +57,17 @@ void describe('earwitness load', () => {
   it('[LOAD24] prints the report, writes it as JSON and as a page, and its status is that of the assertions', async () => {
     const [json, html] = [join(folder, 'report.json'), join(folder, 'report.html')];
     const args = [...common, '--sessions', '2', '--duration', '4s', '--talk-ratio', '0.5'];
-    const kept = await load([...args, '--assert', 'true_end_p95<2s,lost=0', '--json', json, '--html', html]);
+    const kept = await load([...args, '--assert', 'true_end_p95<10s,lost=0', '--json', json, '--html', html]);
     assert.equal(kept.status, 0, kept.stderr);
     assert.match(kept.stderr, /^earwitness: the load goes to ws:\/\/127\.0\.0\.1:\d+ \(this machine\)\n$/);
-    assert.match(kept.stdout, /^2 sessions \(at most 2 at a time\) in \d s: 2 done, 0 refused/);
+    assert.match(kept.stdout, /^2 sessions \(at most 2 at a time\) in \d+ s: 2 done, 0 refused/);
     const report = JSON.parse(await readFile(json, 'utf8')) as { sentences: number; missed: string[] };
     assert.ok(report.sentences > 0);
     assert.deepEqual(report.missed, []);
     assert.match(await readFile(html, 'utf8'), /Every assertion was kept/);
     const broken = await load([...args, '--assert', 'true_end_p95<50ms']);
     assert.equal(broken.status, 1);
-    assert.match(broken.stderr, /missed: true_end_p95<50ms, but it is 2\d\d\.\dms/);
+    assert.match(broken.stderr, /missed: true_end_p95<50ms, but it is \d+\.\dms/);
   });
 
   it('[LOAD25] a key from a file or the environment reaches the server and nothing else', async () => {
