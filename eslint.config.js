@@ -6,7 +6,7 @@ const importRules = (patterns) => ({
 const noTests = ['/test/', 'nothing imports test/'];
 
 export default tseslint.config(
-  { ignores: ['dist*', 'node_modules', 'eslint.config.js'] },
+  { ignores: ['dist*', 'node_modules', '**/*.config.js'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -55,7 +55,13 @@ export default tseslint.config(
       ],
     ]),
   },
-  { files: ['client/**'], rules: importRules([noTests, ['^\\.\\./', 'client/ stands alone']]) },
+  {
+    files: ['client/**'],
+    rules: importRules([
+      noTests,
+      ['^(\\.\\./)+(server|pipeline|vad|models|grafana)/', 'client/ stands alone'],
+    ]),
+  },
   { files: ['**/*main.ts'], rules: { 'no-restricted-syntax': 'off' } },
   {
     files: ['test/**'],

@@ -8,6 +8,17 @@
 export const PROTOCOL_VERSION = 1;
 /** Path of the native protocol. */
 export const STREAM_PATH = '/v1/stream';
+/** Path of a plain GET whose answer is a `ServerStatus`. */
+export const STATUS_PATH = '/v1/status';
+
+/** Whether a new session would be let in. Browsers hide from pages why a WebSocket was refused; this they show. */
+export interface ServerStatus {
+  readonly status: 'ready' | 'busy';
+  /** Of a busy server: when to try again. */
+  readonly retryAfterSeconds?: number;
+  /** Whether sessions need an API key or a token. */
+  readonly needsKey: boolean;
+}
 
 /** One Opus packet per message, or samples cut anywhere: of each message it is known how long it lasts. */
 export type BareEncoding = 'opus' | 'pcm_s16le' | 'pcm_f32le' | 'mulaw' | 'alaw';
@@ -71,7 +82,10 @@ export interface ReadyMessage {
     readonly messageMaxBytes: number;
     readonly idleMaxMs: number;
     readonly sessionMaxMs: number;
+    /** Audio that may be sent ahead of real time … */
     readonly aheadOfRealtimeMaxMs: number;
+    /** … and how fast that allowance fills up again, in seconds of audio a second. */
+    readonly catchUpRatio: number;
   };
   /** The settings in force, defaults filled in. */
   readonly endpointing: { readonly silenceMs: number; readonly maxUtteranceMs: number };
@@ -127,7 +141,10 @@ export interface NoticeMessage {
   readonly message: string;
   readonly utteranceId?: number;
 }
-/** The server is going away: reconnect, within `deadlineMs`, and send `resume` as given. */
+/**
+ * The session ends here: reconnect and send `resume` as given. Audio is heard for `deadlineMs` more at most, 0 where nobody
+ * speaks; finals for what was heard still follow, then `done` and close code 1012.
+ */
 export interface GoAwayMessage {
   readonly type: 'goAway';
   readonly deadlineMs: number;

@@ -41,6 +41,11 @@ export interface StreamClientOptions extends Omit<
    */
   readonly token?: TokenSource;
   /**
+   * Where the token goes: into the `handshake` (default), where a server that refuses it does so before there is a
+   * connection, or into `start`, where a browser hears why it was refused.
+   */
+  readonly tokenIn?: 'handshake' | 'start';
+  /**
    * Opens a socket; default the platform's `WebSocket`. Node before 22 has none: `(url, protocols) => new WebSocket(url,
    * protocols)` of `ws`. `protocols` are the subprotocols to offer; the credentials are among them.
    */
@@ -196,12 +201,13 @@ export class StreamClient {
 
   #connectWith(token: string | undefined): void {
     const beginning = this.#outbox.connect();
-    const socket = this.#openSocket(token);
+    const isInStart = this.#options.tokenIn === 'start';
+    const socket = this.#openSocket(isInStart ? undefined : token);
     if (socket === undefined) return;
     const connection = new Connection({
       socket,
       clock: this.#clock,
-      start: this.#startMessage(beginning.fromAudioMs),
+      start: this.#startMessage(beginning.fromAudioMs, isInStart ? token : undefined),
       onMessage: (message) => {
         this.#onMessage(message);
       },
@@ -221,7 +227,7 @@ export class StreamClient {
   #openSocket(token: string | undefined): StreamSocket | undefined {
     const { url, createSocket = openPlatformSocket } = this.#options;
     try {
-      // The only place where a browser lets a page put a credential.
+      // The only place in a handshake where a browser lets a page put a credential.
       return token === undefined ? createSocket(url) : createSocket(url, ['bearer', token]);
     } catch (cause) {
       // Not the network (that fails later): the URL, or a platform without WebSocket.
@@ -232,13 +238,14 @@ export class StreamClient {
     }
   }
 
-  #startMessage(fromAudioMs: number): StartMessage {
+  #startMessage(fromAudioMs: number, token: string | undefined): StartMessage {
     const { audio, model, language, partials, endpointing, words } = this.#options;
     const isResumed = this.#sessionId !== '' || fromAudioMs > 0;
     return {
       type: 'start',
       version: PROTOCOL_VERSION,
       audio,
+      ...(token === undefined ? {} : { token }),
       ...(model === undefined ? {} : { model }),
       ...(language === undefined ? {} : { language }),
       ...(partials === undefined ? {} : { partials }),
@@ -298,7 +305,8 @@ export class StreamClient {
     if (this.#link.type !== 'opening') return;
     const sinceMs = this.#clock.nowMs();
     const { sessionId, limits } = message;
-    const pace = new SendPace(limits.aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, sinceMs);
+    const { aheadOfRealtimeMaxMs, catchUpRatio } = limits;
+    const pace = new SendPace({ maxMs: aheadOfRealtimeMaxMs - AHEAD_SPARE_MS, catchUpRatio }, sinceMs);
     this.#link = { type: 'ready', connection: this.#link.connection, sessionId, pace, sinceMs };
     this.#sessionId = sessionId;
     this.#serverError = undefined;
@@ -322,12 +330,12 @@ export class StreamClient {
     this.#flushes.delete(id);
   }
 
-  /** Leaves within half of the time there is, each client at its own moment. */
+  /** Leaves soon, each client at its own moment: what is said meanwhile is kept. */
   #onGoAway(message: Extract<ServerMessage, { type: 'goAway' }>): void {
     this.#sessionId = message.resume.sessionId;
     this.#events.emit('goAway', message);
     const { firstDelayMs } = this.#options.reconnect ?? DEFAULT_RECONNECT;
-    this.#reconnectAfter(this.#random() * Math.min(firstDelayMs, message.deadlineMs / 2));
+    this.#reconnectAfter(this.#random() * firstDelayMs);
   }
 
   #onError(error: StreamError): void {

@@ -2,16 +2,17 @@
  * Folders that one process works in. Nothing in them is shared, so no lock is needed; what a killed process left behind
  * is found by the name of its folder, which says who owns it.
  */
-import { mkdir, mkdtemp, readdir, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DOWNLOAD_ABANDONED_MS } from '../pipeline/limits.ts';
+import { makeFolder } from './new_folder.ts';
 
 const OWNER = /^(?<prefix>\.[a-z]+-)?(?<host>[^_]*)_(?<pid>\d+)_/;
 
 /** Creates a folder that only the caller writes to. A `prefix` (`.word-`) tells folders of one kind from others. */
 export async function createOwnedFolder(parent: string, prefix = ''): Promise<string> {
-  await mkdir(parent, { recursive: true });
+  await makeFolder(parent);
   return mkdtemp(join(parent, `${prefix}${hostLabel()}_${process.pid}_`));
 }
 

@@ -2,12 +2,13 @@
  * Weights on disk, as `<modelsDir>/<model id>/<file name>`. A file there is either complete and right or it is
  * fetched again: files get their name only when their size and sha256 have been checked and they are flushed.
  */
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { ConfigError } from '../pipeline/errors.ts';
 import type { ModelEntry, MoonshineEntry, WeightFile } from './catalogue.ts';
 import { digestFile } from './checksum.ts';
 import { adoptAbandoned, createDownloadFolder, removeDownloadFolder } from './download_folder.ts';
+import { makeFolder } from './new_folder.ts';
 import { NpmFailure, packPackage, type PackOptions } from './npm_package.ts';
 import { codeOf } from './owned_folder.ts';
 import { findPrepared, type PreparedFolder, type PublishedDigests } from './prepared_folder.ts';
@@ -94,7 +95,10 @@ export async function verifyModel(entry: ModelEntry, modelsDir: string): Promise
     });
   };
   const wrong = (what: string, faults: string): ConfigError =>
-    new ConfigError('model_missing', `the ${what} (${faults}): run "earwitness models pull ${entry.id}"`);
+    new ConfigError(
+      'model_missing',
+      `the ${what} (${faults}): run "earwitness models pull ${entry.id} --models-dir ${modelsDir}"`,
+    );
   const { state, files } = await modelStatus(entry, modelsDir).catch(unreadable);
   if (state !== 'ready') {
     const faults = files
@@ -142,7 +146,7 @@ async function fetchFiles(pull: Pull): Promise<void> {
       totalBytes: wanted.reduce((sum, file) => sum + file.bytes, 0),
     });
     await extractFiles({ tarball, files: wanted, intoDir: folder, onBytes, signal: options.signal });
-    await mkdir(join(options.modelsDir, entry.id), { recursive: true });
+    await makeFolder(join(options.modelsDir, entry.id));
     for (const file of wanted) {
       await place(file, { from: join(folder, file.name), to: join(options.modelsDir, entry.id, file.name) });
     }

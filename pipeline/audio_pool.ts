@@ -450,15 +450,21 @@ export class WorkerAudioPool implements AudioPool {
     this.#send(shard);
   }
 
+  #beginTrial(track: RemoteTrack): void {
+    beginTrial(track);
+    track.shard.suspects.push(track);
+    this.#send(track.shard);
+  }
+
   #replay(track: RemoteTrack): void {
     const { shard } = track;
     // Others may have sent what has just been condemned.
     replaceInputs(track, track.provenSeq + 1, (input) => this.#withoutPoison(track, input));
     if (isSuspect(track)) {
-      if (shard.worker.state !== 'ready') return;
-      beginTrial(track);
-      shard.suspects.push(track);
-      this.#sendSoon(shard);
+      // A worker that was already dying when it took the track over would speak against the track.
+      shard.worker.ask(() => {
+        if (track.shard === shard && shard.tracks.has(track.id) && isSuspect(track)) this.#beginTrial(track);
+      });
       return;
     }
     this.#enqueue(shard, openEntry(track));

@@ -4,15 +4,14 @@
  */
 export const ERROR_CODES = {
   // ProtocolError: the client broke a rule of the protocol.
-  bad_message: 'a control message is not valid',
-  bad_settings: 'a setting is not valid',
+  bad_message: 'what was sent is no control message, or not at this time',
+  bad_settings: 'a field of `start`, or a setting in the query, is not valid',
   not_started: 'audio came before the session was started',
   not_found: 'there is nothing at this path; only before the upgrade',
   // LimitError: a bound was exceeded.
   message_too_large: 'a message exceeds its size bound',
   too_fast: 'audio comes faster than it can be accepted',
   idle_timeout: 'neither audio nor a keepAlive came in time',
-  session_too_long: 'the session reached its maximum duration',
   slow_reader: 'the client does not read what it is sent',
   handshake_timeout: 'the session was not started in time',
   // AccessError: who asks, or from where, is not let in.
@@ -80,6 +79,12 @@ export class OverloadError extends TranscriptionError {}
 export class InferenceError extends TranscriptionError {}
 /** The server cannot start as configured; a restart does not help. */
 export class ConfigError extends TranscriptionError {}
+/** What a command line asks for makes no sense, whatever the configuration. */
+export class UsageError extends ConfigError {
+  constructor(message: string) {
+    super('bad_config', message);
+  }
+}
 
 /** WebSocket close code for each error that ends a connection (RFC 6455 section 7.4; 4000–4999 are ours). */
 export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
@@ -90,7 +95,6 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
   message_too_large: 1009,
   too_fast: 4429,
   idle_timeout: 4408,
-  session_too_long: 4408,
   slow_reader: 4413,
   handshake_timeout: 4408,
   unauthorized: 4401,

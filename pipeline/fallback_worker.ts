@@ -14,6 +14,7 @@ import {
   type WorkerState,
   type WorkerStatus,
 } from './supervised_worker.ts';
+import type { ProcessActivity } from './process_activity.ts';
 import type { WorkerLauncher } from './worker_process.ts';
 
 /** What a slot does without its accelerator. */
@@ -89,6 +90,11 @@ export class FallbackWorker<Request extends object, Reply extends { readonly typ
   /** As of `SupervisedWorker`. */
   kill(cause: DeathCause): void {
     this.#worker.kill(cause);
+  }
+
+  /** As of `SupervisedWorker`. */
+  activity(): ProcessActivity | undefined {
+    return this.#worker.activity();
   }
 
   /** As of `SupervisedWorker`; a candidate that has passed takes over now. */

@@ -9,8 +9,10 @@ import { InferenceError, type ErrorCode } from './errors.ts';
 import {
   DISTURBANCE_MS,
   JOB_DEADLINE_AUDIO_RATIO,
+  JOB_DEADLINE_EXTENSION_MAX_COUNT,
   JOB_DEADLINE_MIN_MS,
   LATE_MESSAGE_GRACE_MS,
+  TIMER_LATE_MIN_MS,
 } from './limits.ts';
 import { FallbackWorker, type Fallback } from './fallback_worker.ts';
 import { isFromOutside, type WorkerDeath, type WorkerStatus } from './supervised_worker.ts';
@@ -151,14 +153,34 @@ export class WorkerInferencePool implements InferencePool {
     await Promise.all(this.#slots.map((slot) => slot.worker.close()));
   }
 
+  /** Kills the worker when the job's time is over; a worker that had no processor meanwhile is given more of it. */
   #armDeadline(slot: Slot, job: InferenceJob): Cancel {
     const { clock } = this.#options;
-    let cancel = clock.after(jobDeadlineMs(job.pcm), () => {
-      // If it was we who stood still, the result is waiting to be read: let it come first.
-      cancel = clock.after(LATE_MESSAGE_GRACE_MS, () => {
-        if (slot.running?.job === job) slot.worker.kill('deadline');
+    const boundMs = jobDeadlineMs(job.pcm);
+    let hadCpuMs = slot.worker.activity()?.cpuMs ?? 0;
+    let extensionCount = 0;
+    let cancel: Cancel;
+    const judge = (): void => {
+      if (slot.running?.job !== job) return;
+      const activity = slot.worker.activity();
+      const isStarved = activity?.isRunnable === true && activity.cpuMs - hadCpuMs < boundMs / 2;
+      if (!isStarved || extensionCount === JOB_DEADLINE_EXTENSION_MAX_COUNT) {
+        slot.worker.kill('deadline');
+        return;
+      }
+      extensionCount++;
+      hadCpuMs = activity.cpuMs;
+      arm();
+    };
+    const arm = (): void => {
+      const dueAtMs = clock.nowMs() + boundMs;
+      cancel = clock.after(boundMs, () => {
+        // If it was we who stood still, the result is waiting to be read: let it come first.
+        const wasStill = clock.nowMs() - dueAtMs > TIMER_LATE_MIN_MS;
+        cancel = clock.after(wasStill ? LATE_MESSAGE_GRACE_MS : 0, judge);
       });
-    });
+    };
+    arm();
     return () => {
       cancel();
     };

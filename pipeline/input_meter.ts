@@ -4,6 +4,7 @@ import { LimitError } from './errors.ts';
 import {
   AHEAD_OF_REALTIME_CLOSE_MS,
   AHEAD_OF_REALTIME_MAX_MS,
+  CATCH_UP_RATIO,
   CONTAINER_MESSAGE_MAX_BYTES,
   CONTAINER_RATE_MAX_BYTES,
   FLOAT_MESSAGE_MAX_BYTES,
@@ -30,7 +31,7 @@ function messageDurationMs(format: AudioFormat, bytes: Uint8Array): number | und
   return (1000 * bytes.length) / (SAMPLE_BYTES[encoding] * channels * sampleRateHz);
 }
 
-/** What audio fills and real time drains. What it holds is how far a client is ahead. */
+/** What audio fills and time drains, somewhat faster than audio is spoken. What it holds is how far a client is ahead. */
 class Bucket {
   #aheadMs = 0;
   #atMs: number;
@@ -63,9 +64,17 @@ class Bucket {
 
   /** Below zero lies only what was forgiven. */
   #drain(nowMs: number): void {
-    this.#aheadMs = Math.max(Math.min(0, this.#aheadMs), this.#aheadMs - (nowMs - this.#atMs));
+    const drainedMs = CATCH_UP_RATIO * (nowMs - this.#atMs);
+    this.#aheadMs = Math.max(Math.min(0, this.#aheadMs), this.#aheadMs - drainedMs);
     this.#atMs = nowMs;
   }
+}
+
+function tooFast(): LimitError {
+  return new LimitError(
+    'too_fast',
+    'audio is more than a minute ahead of real time; send it as it is spoken',
+  );
 }
 
 /**
@@ -84,6 +93,11 @@ export class InputMeter {
     this.#format = format;
     this.#audio = new Bucket(nowMs);
     this.#bytes = new Bucket(nowMs);
+  }
+
+  /** True while the client is ahead of what it may send at once: then a queue that is full is its own doing. */
+  get isAhead(): boolean {
+    return this.#isThrottled;
   }
 
   /** We did not listen for so long: the audio of that time comes now, all at once, and is not ahead of anything. */
@@ -108,14 +122,17 @@ export class InputMeter {
         ? Math.max(this.#fillBytes(bytes.length, nowMs), this.#fillDecoded(decodedMs, nowMs))
         : this.#audio.add(durationMs, nowMs);
     if (aheadMs > AHEAD_OF_REALTIME_CLOSE_MS) {
-      return new LimitError(
-        'too_fast',
-        'audio is more than a minute ahead of real time; send it as it is spoken',
-      );
+      return tooFast();
     }
     const wasThrottled = this.#isThrottled;
     this.#isThrottled = aheadMs > AHEAD_OF_REALTIME_MAX_MS;
     return this.#isThrottled && !wasThrottled ? 'throttled' : 'accepted';
+  }
+
+  /** Judges what was decoded since: of a container that is known only now, and its client may have fallen silent. */
+  judgeDecoded(decodedMs: number, nowMs: number): LimitError | undefined {
+    if (!isContainerEncoding(this.#format.encoding)) return undefined;
+    return this.#fillDecoded(decodedMs, nowMs) > AHEAD_OF_REALTIME_CLOSE_MS ? tooFast() : undefined;
   }
 
   #fillBytes(count: number, nowMs: number): number {

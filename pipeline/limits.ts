@@ -62,6 +62,11 @@ export const KEYS_POLL_INTERVAL_MS = 2_000;
 /** Connections that may wait for a token in their first message, and bytes that each of them may send meanwhile. */
 export const PENDING_TOKEN_MAX_COUNT = 256;
 export const PENDING_TOKEN_MAX_BYTES = 65_536;
+/**
+ * Connections that may be open without having sent their `start`, all addresses together: some KB each, for
+ * HANDSHAKE_MAX_MS at most. Clients send it at once, even if all come back together.
+ */
+export const STARTS_AWAITED_MAX_COUNT = 1_024;
 /** Addresses whose rate of connections is remembered; some 150 bytes each. */
 export const ADDRESS_TABLE_MAX_COUNT = 65_536;
 /** Connections an address may open at once, as a share of what it may open in a minute. */
@@ -127,6 +132,11 @@ export const SESSION_STOP_MAX_MS = 60_000;
 
 /** Audio a client may send ahead of real time before it is throttled (burst after a reconnect, buffered start). */
 export const AHEAD_OF_REALTIME_MAX_MS = 30_000;
+/**
+ * How fast what is ahead runs out, in seconds of audio a second: above 1, so that a client that had to catch up after a loss
+ * comes back to real time, and below what would let one take the share of two for long.
+ */
+export const CATCH_UP_RATIO = 1.5;
 /** Audio ahead of real time at which the session is closed. */
 export const AHEAD_OF_REALTIME_CLOSE_MS = 60_000;
 /** Input bytes of one session that are on their way to its audio worker and not yet processed. */
@@ -163,7 +173,7 @@ export const HTTP_EXCHANGE_MAX_MS = 30_000;
 export const HTTP_BODY_MAX_BYTES = 8 * 1_024 * 1_024;
 /** Bodies that may be in memory at once, all requests together. */
 export const HTTP_BODIES_MAX_BYTES = 64 * 1_024 * 1_024;
-/** Turns of a conversation that can still be asked for; some 500 bytes each. */
+/** Turns of a conversation that can still be asked for; clients ask right after the turn. */
 export const CONVERSATION_ITEM_MAX_COUNT = 500;
 /** Least audio that an OpenAI client may commit; theirs. */
 export const COMMIT_MIN_MS = 100;
@@ -179,7 +189,7 @@ export const RECORDED_FINAL_OBJECTIVE_MS = 5_000;
 export const PACED_RETRY_MS = 15;
 /** Recorded audio is offered in pieces of this size: 8 s of Opus at 32 kbit/s, 1 s of PCM. */
 export const RECORDED_PIECE_BYTES = 32_768;
-/** Time a recorded file may take; the answer has to be there when the exchange ends. Measured: a minute of speech takes 3 s. */
+/** Time a recorded file may take; the answer has to be there when the exchange ends. Measured: 73 s of speech took 15 to 26 s on two cores at a load of 22. */
 export const RECORDED_MAX_MS = 27_000;
 /** Finals and flushes that one session may be owed. */
 export const PENDING_DELIVERY_MAX_COUNT = 64;
@@ -202,6 +212,10 @@ export const SESSIONS_PER_AUDIO_WORKER_COUNT = SHARDS_PER_WORKER_COUNT * DECODER
 export const FINAL_QUEUE_MAX_COUNT = 1_024;
 /** A partial is worth its cost when at least this much audio is new since the last. */
 export const PARTIAL_NEW_AUDIO_MIN_MS = 200;
+/** One in so many hypotheses that had a draft is made again without it: a hundredth of the work, done when there is none. */
+export const DRAFT_AUDIT_EVERY_COUNT = 100;
+/** How often it is looked whether no other job runs; longer than the gaps between the jobs of a busy server. */
+export const DRAFT_AUDIT_RETRY_MS = 500;
 /** When a final should have been sent after its endpoint; the order of finals follows from it. */
 export const FINAL_OBJECTIVE_MS = 500;
 /** A final that has not come by then is given up: what was last shown is sent instead, with a notice. */
@@ -212,6 +226,12 @@ export const PARTIAL_INTERVAL_MAX_MS = 4_000;
 export const PARTIAL_RESUME_RATIO = 0.75;
 /** Share of the slots' time that partials may take. Finals go first in any case, and most are computed as partials. */
 export const PARTIAL_SLOT_SHARE = 0.9;
+/**
+ * Share of a slot that the partials of one utterance may take while one of them still comes in this time. Measured: one
+ * of 5 s takes 50 ms, and stays at the shortest interval; one of 12 s takes 130 ms.
+ */
+export const PARTIAL_SOURCE_SHARE = 0.1;
+export const PARTIAL_COST_INTERVAL_MAX_MS = 800;
 /** Weight of the latest partial in the running mean of what partials cost: one that was slow by chance is soon forgotten. */
 export const PARTIAL_COST_WEIGHT_RATIO = 0.25;
 /** Age of a waiting final at which new sessions are refused at once; where partials are suspended, FINAL_OBJECTIVE_MS. */
@@ -239,6 +259,8 @@ export const OVERLOAD_RETRY_AFTER_SECONDS = 5;
 export const FULL_RETRY_AFTER_SECONDS = 10;
 export const UNREADY_RETRY_AFTER_SECONDS = 2;
 export const DRAINING_RETRY_AFTER_SECONDS = 1;
+/** The same where too many have not sent their `start`: they are gone by then. */
+export const CROWDED_RETRY_AFTER_SECONDS = 6;
 /** Deaths of workers on one job after which its audio is poison. */
 export const JOB_DEATH_MAX_COUNT = 2;
 /** The same where workers without a job died too, so that something else than audio ends them; audio may still be at fault. */
@@ -250,6 +272,10 @@ export const DISTURBANCE_MS = 10_000;
 /** Job deadline: at least this, and this times the audio's duration. Measured: 0.03 × on one core. */
 export const JOB_DEADLINE_MIN_MS = 2_000;
 export const JOB_DEADLINE_AUDIO_RATIO = 0.5;
+/** So often it is put off for a worker that wanted to compute and had less than half the time on a processor. */
+export const JOB_DEADLINE_EXTENSION_MAX_COUNT = 4;
+/** A timer that fires later than this shows that we stood still ourselves. */
+export const TIMER_LATE_MIN_MS = 50;
 
 /** Time a worker has from its start to `ready`, with the model loaded and warmed. */
 export const WORKER_START_MAX_MS = 60_000;
@@ -261,6 +287,13 @@ export const HEARTBEAT_MAX_MS = 5_000;
 export const LATE_MESSAGE_GRACE_MS = 250;
 /** A worker above this is replaced when it is idle. Measured: 236 to 245 MB with the tiny model, warmed. */
 export const WORKER_RSS_MAX_BYTES = 1_536 * 1_024 * 1_024;
+/**
+ * A gateway that has not answered its supervisor for this long hangs. Longer than for workers: what ends with it is every
+ * connection, and its event loop has been seen to stand still for a second on a machine with too much to do.
+ */
+export const GATEWAY_SILENCE_MAX_MS = 10_000;
+/** Longest account of the exception that ended a gateway. */
+export const LAST_WORDS_MAX_LENGTH = 16_384;
 /** Steps of the kill ladder: asked to stop, then SIGTERM, then SIGKILL. */
 export const STOP_ASK_MAX_MS = 1_000;
 export const STOP_TERM_MAX_MS = 1_000;
@@ -280,6 +313,8 @@ export const DEVICE_PROBE_INTERVAL_MS = 10_000;
 export const DEVICE_PROBE_PASS_COUNT = 3;
 /** Last lines of a worker's stderr that are kept for its crash report. */
 export const STDERR_TAIL_MAX_BYTES = 65_536;
+/** Longest line of a worker's output that goes into the log. */
+export const WORKER_LINE_MAX_LENGTH = 8_192;
 /** Time that what a dead worker still had in its pipes has to be read, before its death is told. */
 export const LAST_WORDS_MAX_MS = 100;
 
@@ -292,11 +327,20 @@ export const PREPARATION_MAX_MS = 5 * 60 * 1_000;
 
 /** Time an utterance in progress has to end by itself when the server drains. */
 export const DRAIN_SPEECH_MAX_MS = 5_000;
+/**
+ * Cores that one audio worker serves by default. Of what a session takes that speaks a tenth of the time, the model
+ * takes two thirds or more, and the cores are shared.
+ */
+export const CORES_PER_AUDIO_WORKER_COUNT = 4;
 /** Workers of one role that can be configured, and threads of one run: more than any machine this is meant for has cores. */
 export const WORKERS_MAX_COUNT = 64;
 export const INFERENCE_THREADS_MAX_COUNT = 64;
 /** Audio of a file that may wait to go out before `transcribe` reads on: enough to keep the connection busy. */
 export const FILE_UNSENT_MAX_MS = 1_000;
+/** The utterance that `bench` measures with: as long as what people say in one breath. */
+export const BENCH_SPEECH_MS = 4_000;
+/** Longest that `bench` can be asked to measure one way: more says no more. */
+export const BENCH_MAX_SECONDS = 600;
 /** Largest configuration file; one with every setting is under 2,000 bytes. */
 export const CONFIG_FILE_MAX_BYTES = 65_536;
 
@@ -333,14 +377,17 @@ export const QUARANTINE_SWEEP_INTERVAL_MS = 30_000;
 /** Bytes of the folder of crash reports, Node's own included; and the most reports that can be configured. */
 export const CRASH_REPORTS_MAX_BYTES = 200 * 1_024 * 1_024;
 export const CRASH_REPORTS_MAX_COUNT = 1_000;
-/** Reports that may wait for a slow disk; each is at most about 70 KB. What comes on top is logged, not written. */
-export const CRASH_REPORT_QUEUE_MAX_COUNT = 32;
+/**
+ * Crash reports, and quarantined contents, that may wait for a slow disk: a report has at most about 70 KB, an utterance 1 MB.
+ * What comes on top is counted and logged, not written.
+ */
+export const DISK_QUEUE_MAX_COUNT = 32;
 /** Bytes of a worker's last words in a log line, where the report could not be written. */
 export const CRASH_LOG_STDERR_MAX_BYTES = 4_096;
 /** Largest report of Node's that is kept. Measured: 11 KB, more with many handles. */
 export const NODE_REPORT_MAX_BYTES = 1_024 * 1_024;
-/** Time the last crash reports have to be written when the server ends. */
-export const CRASH_REPORT_FLUSH_MAX_MS = 1_000;
+/** Time that the server waits for a disk when it starts and when it ends. */
+export const DISK_WAIT_MAX_MS = 1_000;
 
 /**
  * Attempts of `transcribe` to reach a server that has not answered yet: 2 to 4 s, enough for one that starts listening,
@@ -420,6 +467,8 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     QUIET_MIN_MS,
     'load is known before a session counts as quiet',
   ],
+  [PARTIAL_SOURCE_SHARE, PARTIAL_SLOT_SHARE, 'one utterance does not take the share of all'],
+  [PARTIAL_COST_INTERVAL_MAX_MS, PARTIAL_INTERVAL_MAX_MS, 'what is long is not taken for load'],
   [JOB_DEATH_MAX_COUNT, DEVICE_DEATH_MAX_COUNT, 'one poisonous utterance does not cost a device'],
   [DEVICE_DEATH_MAX_COUNT, RESTART_INTENSITY_COUNT + 1, 'a slot falls back before it is parked'],
   [DRAIN_SPEECH_MAX_MS + FINAL_OBJECTIVE_MS, DRAIN_MAX_MS, 'a drain leaves time for the finals'],
@@ -434,10 +483,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [HTTP_BODY_MAX_BYTES, HTTP_BODIES_MAX_BYTES, 'one request cannot take all the room'],
   [TRANSPORT_MESSAGE_MAX_BYTES, SEND_BUFFER_MAX_BYTES, 'what can be received can be sent'],
   [
-    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + CRASH_REPORT_FLUSH_MAX_MS,
+    STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + DISK_WAIT_MAX_MS,
     GATEWAY_END_MAX_MS,
     'a gateway can end its workers and write what is known of them',
   ],
+  [HANDSHAKE_MAX_MS, CROWDED_RETRY_AFTER_SECONDS * 1_000, 'who is told to come back finds room'],
   [CLOSE_MAX_MS, DRAIN_MAX_MS, 'the last connections have gone when a drain ends'],
   [KEYS_MAX_COUNT * 500, KEYS_FILE_MAX_BYTES, 'all keys fit the file'],
   [KEYS_POLL_INTERVAL_MS, HANDSHAKE_MAX_MS, 'a revoked key opens no session that waits for its token'],
@@ -448,6 +498,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     'parked workers come back before a stop is given up',
   ],
   [ADMIN_HEADERS_MAX_MS, ADMIN_REQUEST_MAX_MS, 'the headers are part of the request'],
+  [HEARTBEAT_MAX_MS, GATEWAY_SILENCE_MAX_MS, 'a worker is given up before its gateway is'],
   [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],
   [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
   [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],

@@ -23,6 +23,8 @@ export interface Poison {
   /** The same of the first POISON_HEAD_MS, or of all if there is less. */
   readonly headHash: string;
   readonly durationMs: number;
+  /** Workers that it ended. */
+  readonly deathCount: number;
 }
 
 /** Where poison is kept beyond the life of the process. */
@@ -88,12 +90,13 @@ export class PoisonMemory {
     if (this.#suspects.size > 0) this.#suspects.delete(hashOfHead(pcm));
   }
 
-  /** This audio has used up its tries. */
-  condemn(pcm: Int16Array): void {
+  /** This audio has used up its tries: so many workers ended on it. */
+  condemn(pcm: Int16Array, deathCount: number): void {
     const poison = {
       contentHash: contentHash(pcm),
       headHash: hashOfHead(pcm),
       durationMs: samplesToMs(pcm.length),
+      deathCount,
     };
     this.remember(poison, 0);
     this.#options.quarantine?.keep(poison, pcm);

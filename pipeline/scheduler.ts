@@ -16,7 +16,7 @@ import {
   PARTIAL_INTERVAL_MAX_MS,
   PARTIAL_RESUME_RATIO,
 } from './limits.ts';
-import { partialIntervalMs } from './partial_interval.ts';
+import { nextPartialMs, partialIntervalMs } from './partial_interval.ts';
 import { PoisonMemory } from './poison_memory.ts';
 import { Strikes } from './strikes.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -266,7 +266,7 @@ export class Scheduler {
       if (final === undefined) return undefined;
       const { pcm } = final.request.audio;
       if (!final.request.isWanted()) this.#abandon(final.request);
-      else if (final.strikes.isPoison) this.#condemn(final.request);
+      else if (final.strikes.isPoison) this.#condemn(final.request, final.strikes);
       // The same audio may have become poison in another session while this one waited.
       else if (this.#poisonMemory.judge(pcm) === 'poison') this.#refuse(final.request);
       else return final;
@@ -278,9 +278,9 @@ export class Scheduler {
     failed(new InferenceError('unavailable', 'nobody waits for it any more'));
   }
 
-  #condemn({ audio, failed }: FinalRequest): void {
+  #condemn({ audio, failed }: FinalRequest, strikes: Strikes): void {
     this.#options.telemetry.count('jobs_total', { kind: 'final', outcome: 'failed' });
-    this.#poisonMemory.condemn(audio.pcm);
+    this.#poisonMemory.condemn(audio.pcm, strikes.deathCount);
     failed(new InferenceError('poison', 'workers ended on this audio; it is not tried again'));
   }
 
@@ -325,7 +325,7 @@ export class Scheduler {
   #retryOrFail(final: QueuedFinal, error: unknown): void {
     const { telemetry } = this.#options;
     if (final.strikes.isPoison) {
-      this.#condemn(final.request);
+      this.#condemn(final.request, final.strikes);
       return;
     }
     if (error instanceof InferenceError && error.retryable && !this.#isClosed) {
@@ -410,6 +410,7 @@ export class Scheduler {
     if (hypothesis !== undefined) {
       strikes.end('survived');
       this.#noteCost(queued, slotMs);
+      queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: slotMs });
       telemetry.observe('inference_seconds', { kind }, slotMs / 1000);
       if (kind === 'early') telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
       // The first words are waited for most: where there are none yet, the next look comes sooner.

@@ -17,6 +17,7 @@ import {
   PACED_OWED_MAX_COUNT,
   PENDING_DELIVERY_MAX_COUNT,
   RECOGNISER_PCM_MIN_MS,
+  SESSION_MAX_MS,
 } from './limits.ts';
 import type { PartialRequest, PartialSource } from './scheduler.ts';
 import type { SessionEvent } from './session_events.ts';
@@ -24,7 +25,7 @@ import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionOptions } from './session_options.ts';
 import { judgeText } from './text_guard.ts';
-import { faultError } from './track_fault.ts';
+import { faultError, overrunError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
 import { estimateWordTimes } from './word_times.ts';
 
@@ -110,13 +111,18 @@ export class Session implements PartialSource {
     return 'accepted';
   }
 
+  get #decodedMs(): number {
+    return samplesToMs(this.#track.decodedSamples) - this.#options.settings.originAudioMs;
+  }
+
   #take(bytes: Uint8Array): void {
     const { telemetry, settings } = this.#options;
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
     telemetry.count('received_bytes_total', {}, bytes.length);
-    const decodedMs = samplesToMs(this.#track.decodedSamples) - settings.originAudioMs;
-    const verdict = settings.isPaced ? 'accepted' : this.#meter.judge(bytes, this.#heardAtMs, decodedMs);
+    const verdict = settings.isPaced
+      ? 'accepted'
+      : this.#meter.judge(bytes, this.#heardAtMs, this.#decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
@@ -128,9 +134,7 @@ export class Session implements PartialSource {
       );
     }
     if (this.#track.push({ type: 'audio', bytes }) === 'full') {
-      this.fail(
-        new LimitError('too_fast', 'audio comes faster than it can be decoded; send it in real time'),
-      );
+      this.fail(overrunError(this.#meter.isAhead));
     }
   }
 
@@ -159,12 +163,13 @@ export class Session implements PartialSource {
   }
 
   /**
-   * The server is going away. An utterance in progress may come to its natural end for a while; then, or at once
-   * if nobody speaks, the session stops.
+   * The session is to go on elsewhere: the server is going away, or it has lasted as long as one may. An utterance in
+   * progress may come to its natural end for a while; then, or at once if nobody speaks, the session stops.
    */
-  drain(deadlineMs: number): void {
+  drain(): void {
     if (this.#state !== 'open' || this.#stopAtMs !== undefined) return;
-    this.#stopAtMs = this.#options.clock.nowMs() + DRAIN_SPEECH_MAX_MS;
+    const deadlineMs = this.#speaking === undefined ? 0 : DRAIN_SPEECH_MAX_MS;
+    this.#stopAtMs = this.#options.clock.nowMs() + deadlineMs;
     this.#options.onEvent({
       type: 'goAway',
       deadlineMs,
@@ -203,17 +208,16 @@ export class Session implements PartialSource {
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
     const { settings } = this.#options;
-    const expiry = expiryOf({
-      nowMs,
-      openedAtMs: this.#openedAtMs,
-      idleMaxMs: settings.idleMaxMs,
-      heardAtMs: this.#heardAtMs,
-      stoppedAtMs: this.#state === 'stopping' ? this.#stoppedAtMs : undefined,
-    });
+    const { idleMaxMs, isPaced } = settings;
+    const stoppedAtMs = this.#state === 'stopping' ? this.#stoppedAtMs : undefined;
+    const expiry = expiryOf({ nowMs, idleMaxMs, heardAtMs: this.#heardAtMs, stoppedAtMs });
+    const failure = expiry ?? (isPaced ? undefined : this.#meter.judgeDecoded(this.#decodedMs, nowMs));
     this.#giveUpOldest(nowMs);
-    if (expiry !== undefined) this.fail(expiry);
+    if (failure !== undefined) this.fail(failure);
     if (this.#state !== 'open') return;
-    if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
+    if (nowMs - this.#openedAtMs >= SESSION_MAX_MS && this.#stopAtMs === undefined) {
+      this.drain();
+    } else if (this.#stopAtMs !== undefined && (this.#speaking === undefined || nowMs >= this.#stopAtMs)) {
       this.stop();
     } else if (!this.#toldAudioStopped && nowMs - this.#audioAtMs > audioStoppedAfterMs(settings)) {
       this.#toldAudioStopped = true;
@@ -292,6 +296,7 @@ export class Session implements PartialSource {
 
   #onTrackEvent(event: TrackEvent): void {
     if (this.#state === 'closed') return;
+    const { settings, onEvent } = this.#options;
     switch (event.type) {
       case 'pcm':
         this.#audio.append(event.startSamples, event.pcm);
@@ -309,7 +314,10 @@ export class Session implements PartialSource {
         return;
       case 'flushed': {
         const answer = answerOf(event);
-        if (answer.type === 'flushed') this.#flushCount--;
+        if (answer.type === 'flushed') {
+          this.#flushCount--;
+          if (settings.tellsCuts === true) onEvent({ type: 'cut', id: answer.id });
+        }
         this.#deliveries.add(answer);
         this.#deliver();
       }
@@ -323,11 +331,11 @@ export class Session implements PartialSource {
   #notePause(likelyEndSamples: number | undefined): void {
     const utterance = this.#speaking;
     if (utterance === undefined || utterance.likelyEndSamples === likelyEndSamples) return;
-    if (utterance.wasHeardToLikelyEnd)
-      this.#options.telemetry.count('early_finals_total', { outcome: 'wasted' });
+    const { telemetry, scheduler } = this.#options;
+    if (utterance.wasHeardToLikelyEnd) telemetry.count('early_finals_total', { outcome: 'wasted' });
     utterance.likelyEndSamples = likelyEndSamples;
-    if (likelyEndSamples !== undefined) this.#options.scheduler.hurry(this);
-    else this.#options.scheduler.unhurry(this);
+    if (likelyEndSamples !== undefined) scheduler.hurry(this);
+    else scheduler.unhurry(this);
   }
 
   #beginUtterance(startSamples: number): void {

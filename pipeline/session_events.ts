@@ -50,9 +50,12 @@ export type SessionEvent =
     }
   /** `audioMs` is how much audio there was before the flush. */
   | { readonly type: 'flushed'; readonly id: string; readonly audioMs: number }
+  /** All audio before this flush has been cut into utterances: those that begin from now on come after it. */
+  | { readonly type: 'cut'; readonly id: string }
   /** The server is going away: finals for what was heard follow, then `done`; go on elsewhere from here. */
   | {
       readonly type: 'goAway';
+      /** Time that audio is still heard for at most; 0 where nobody speaks. */
       readonly deadlineMs: number;
       readonly ackedAudioMs: number;
       readonly nextUtteranceId: number;

@@ -20,4 +20,6 @@ export interface SessionSettings {
    * (`Session.push` says `full`). Then neither the clock nor real time says anything about it.
    */
   readonly isPaced: boolean;
+  /** Default false: whether `cut` is told. */
+  readonly tellsCuts?: boolean;
 }

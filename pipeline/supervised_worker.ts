@@ -20,6 +20,7 @@ import {
   type DeathHistory,
   type RestartDecision,
 } from './restart_policy.ts';
+import type { ProcessActivity } from './process_activity.ts';
 import type { ControlReply, WorkerExit, WorkerLauncher, WorkerProcess } from './worker_process.ts';
 
 export type WorkerState = 'starting' | 'ready' | 'stopping' | 'backoff' | 'parked' | 'failed' | 'closed';
@@ -34,11 +35,13 @@ export interface WorkerDeath {
   readonly exit: WorkerExit;
   readonly uptimeMs: number;
   readonly rssBytes: number;
+  /** It had been stopped from outside when we killed it for its silence. */
+  readonly wasStopped: boolean;
 }
 
-/** Killed by an operator, or by the system for want of memory: audio is bounded and does not do that. */
-export function isFromOutside({ cause, exit }: WorkerDeath): boolean {
-  return cause === 'signal' && (exit.signal === 'SIGKILL' || exit.signal === 'SIGTERM');
+/** Killed or stopped by an operator, or killed by the system for want of memory: audio is bounded and does not do that. */
+export function isFromOutside({ cause, exit, wasStopped }: WorkerDeath): boolean {
+  return wasStopped || (cause === 'signal' && (exit.signal === 'SIGKILL' || exit.signal === 'SIGTERM'));
 }
 
 /** What the owner of a slot hears. Every `ready` is followed by exactly one `lost`, before the next `ready`. */
@@ -81,6 +84,13 @@ interface Life<Request> {
   warning: string | undefined;
   /** Why we are killing it; undefined while we are not. */
   killCause: DeathCause | undefined;
+  wasStopped: boolean;
+  hasEnded: boolean;
+  /** Pings and pongs so far; a pong answers the ping of the same number. */
+  pingCount: number;
+  pongCount: number;
+  /** Who waits for the answer to which ping. */
+  readonly askers: { readonly pingCount: number; readonly answered: () => void }[];
   readonly cancels: Set<Cancel>;
 }
 
@@ -138,10 +148,24 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
   /** Kills the process at once; its owner hears `lost` with this cause. Nothing is sent to it any more. */
   kill(cause: DeathCause): void {
     const life = this.#life;
-    if (life === undefined) return;
+    if (life === undefined || life.hasEnded) return;
     life.killCause ??= cause;
+    life.wasStopped ||= life.process.activity()?.isStopped ?? false;
     this.#state = 'stopping';
     this.#killNow(life);
+  }
+
+  /** Calls `answered` when the process has shown that it is alive now; never, if it is not ready or dies first. */
+  ask(answered: () => void): void {
+    const life = this.#life;
+    if (life === undefined || this.#state !== 'ready') return;
+    this.#ping(life);
+    life.askers.push({ pingCount: life.pingCount, answered });
+  }
+
+  /** What the system says of the process; undefined where it says nothing. */
+  activity(): ProcessActivity | undefined {
+    return this.#life?.process.activity();
   }
 
   /** The owner's work on the process has come to an end: if the process has grown too large, now is the time. */
@@ -169,6 +193,10 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
         message: (message) => {
           if (life === this.#life) this.#hear(life, message);
         },
+        ended: () => {
+          life.hasEnded = true;
+          if (life === this.#life) this.#state = 'stopping';
+        },
         exited: (exit) => {
           if (life === this.#life) this.#bury(life, exit);
         },
@@ -179,6 +207,11 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       wasReady: false,
       warning: undefined,
       killCause: undefined,
+      wasStopped: false,
+      hasEnded: false,
+      pingCount: 0,
+      pongCount: 0,
+      askers: [],
       cancels: new Set(),
     };
     this.#life = life;
@@ -200,14 +233,21 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       this.#options.owner.ready();
     } else if (isControl(message, 'pong')) {
       life.rssBytes = message.rssBytes;
+      life.pongCount++;
+      while ((life.askers[0]?.pingCount ?? Infinity) <= life.pongCount) life.askers.shift()?.answered();
       this.#recycleIfLarge(life);
     } else {
       this.#options.owner.message(message);
     }
   }
 
-  #watch(life: Life<Request>): void {
+  #ping(life: Life<Request>): void {
+    life.pingCount++;
     life.process.send({ type: 'ping' });
+  }
+
+  #watch(life: Life<Request>): void {
+    this.#ping(life);
     this.#after(life, HEARTBEAT_INTERVAL_MS, () => {
       if (this.#state !== 'ready') return;
       if (this.#isSilent(life)) this.#judgeSilence(life);
@@ -268,6 +308,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       exit,
       uptimeMs: nowMs - life.startedAtMs,
       rssBytes: life.rssBytes,
+      wasStopped: life.wasStopped,
     };
     const isClosing = this.#closed !== undefined;
     if (!isClosing) this.#planRestart(death, life.wasReady);

@@ -42,6 +42,7 @@ export const METRICS = {
     labels: {
       reason: [
         'overloaded',
+        'crowded',
         'draining',
         'unavailable',
         'not_found',
@@ -143,6 +144,11 @@ export const METRICS = {
     labels: {},
     buckets: [0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.6, 1],
   },
+  draft_audits_total: {
+    kind: 'counter',
+    help: 'Hypotheses that were made again without their draft, by what came of it; different must stay 0.',
+    labels: { outcome: ['same', 'different', 'failed'] },
+  },
   early_finals_total: {
     kind: 'counter',
     help: 'Finals computed in a pause, before the end was decided, by whether the end came or somebody spoke on.',
@@ -233,6 +239,11 @@ export const METRICS = {
     kind: 'gauge',
     help: 'Worker processes that are slower than they could be; the log says why.',
     labels: { role: ROLES },
+  },
+  gateway_restarts_total: {
+    kind: 'counter',
+    help: 'Gateways that the supervisor has started in place of one that died, since it was started itself.',
+    labels: {},
   },
   crash_reports_total: {
     kind: 'counter',

@@ -1,7 +1,7 @@
 /** Faults of a session's audio that end it, as errors for the client. */
 import type { AudioFormat } from './audio.ts';
 import type { TrackEvent } from './contracts.ts';
-import { AudioError, InferenceError, LimitError, type TranscriptionError } from './errors.ts';
+import { AudioError, InferenceError, LimitError, OverloadError, type TranscriptionError } from './errors.ts';
 import { REFUSALS, type Refusal } from './refusal.ts';
 
 type TrackFault = Extract<TrackEvent, { type: 'fault' }>;
@@ -21,6 +21,14 @@ export function faultError({ code, reason }: FatalFault, format: AudioFormat): T
         retryable: true,
       });
   }
+}
+
+/** More audio waits for its worker than is kept: the client's doing if it is far ahead of real time, else ours. */
+export function overrunError(isAhead: boolean): TranscriptionError {
+  if (isAhead)
+    return new LimitError('too_fast', 'audio comes faster than it can be decoded; send it in real time');
+  const what = 'the server has fallen behind; connect again and resume';
+  return new OverloadError('overloaded', what, { retryable: true });
 }
 
 function refusalError(reason: Refusal, { encoding }: AudioFormat): TranscriptionError {

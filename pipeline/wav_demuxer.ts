@@ -39,9 +39,9 @@ export class WavDemuxer {
   /** Of the samples, still to come. */
   #restBytes = 0;
 
-  /** What the samples are, once that has come. */
+  /** What the samples are, once they begin. */
   get layout(): PcmLayout | undefined {
-    return this.#layout;
+    return this.#phase === 'samples' ? this.#layout : undefined;
   }
 
   *push(bytes: Uint8Array): Generator<DemuxedWav> {

@@ -2,6 +2,8 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { systemClock } from './clock.ts';
 import { LAST_WORDS_MAX_MS, STDERR_TAIL_MAX_BYTES } from './limits.ts';
+import { LineReader } from './line_reader.ts';
+import { activityOf, type ProcessActivity } from './process_activity.ts';
 
 /** Messages that every worker understands beside its own. */
 export type ControlRequest = { readonly type: 'ping' } | { readonly type: 'stop' };
@@ -27,11 +29,15 @@ export interface WorkerProcess<Request> {
   readonly pid: number;
   send(message: Request | ControlRequest): void;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** What the system says of it; undefined where it says nothing. */
+  activity(): ProcessActivity | undefined;
 }
 
 /** What a process tells its owner, never before the launcher has returned. `exited` comes exactly once and last. */
 export interface WorkerListener<Reply> {
   message(message: Reply | ControlReply): void;
+  /** It has ended, and what it left in its pipes is being read: nothing can be given to it any more. */
+  ended(): void;
   exited(exit: WorkerExit): void;
 }
 
@@ -40,24 +46,26 @@ export type WorkerLauncher<Request, Reply> = (listener: WorkerListener<Reply>) =
 
 /**
  * A launcher of Node processes that run `modulePath` with the structured-clone IPC channel.
- * Their stdout goes where their stderr goes, so that nothing but the gateway writes to stdout; the end of it is kept.
+ * What they write to stdout is taken as if it were stderr, so that nothing but the gateway writes to stdout; the end of it is kept.
  */
 export function forkLauncher<Request, Reply>(
   modulePath: string,
   options: {
     readonly args: readonly string[];
     readonly execArgv?: readonly string[];
-    /** Told of what they write; by default it goes to our stderr as it is. */
-    readonly echo?: (words: Uint8Array) => void;
+    /** Beside our own. */
+    readonly env?: Readonly<Record<string, string>>;
+    /** Told of each line that they write. */
+    readonly onLine?: (line: string, pid: number) => void;
   },
 ): WorkerLauncher<Request, Reply> {
-  const echo = options.echo ?? ((words: Uint8Array) => process.stderr.write(words));
   return (listener) => {
     let child: ChildProcess;
     try {
       child = fork(modulePath, options.args, {
         serialization: 'advanced',
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        env: { ...process.env, ...options.env },
         execArgv: [...(options.execArgv ?? [])],
       });
     } catch (error) {
@@ -66,9 +74,15 @@ export function forkLauncher<Request, Reply>(
     }
     const tail = new TextTail(STDERR_TAIL_MAX_BYTES);
     for (const stream of [child.stdout, child.stderr]) {
+      const lines = new LineReader((line) => {
+        options.onLine?.(line, child.pid ?? 0);
+      });
       stream?.on('data', (bytes: Buffer) => {
         tail.push(bytes);
-        echo(bytes);
+        lines.push(bytes);
+      });
+      stream?.once('close', () => {
+        lines.end();
       });
     }
     let ended = false;
@@ -83,6 +97,7 @@ export function forkLauncher<Request, Reply>(
     // `close` follows when its pipes have been read to the end: its last words and results count. A pipe that a
     // grandchild holds open must not delay it for ever.
     child.once('exit', (code, signal) => {
+      if (!ended) listener.ended();
       const cancel = systemClock.after(LAST_WORDS_MAX_MS, () => {
         end(code, signal);
       });
@@ -105,6 +120,7 @@ export function forkLauncher<Request, Reply>(
       kill(signal) {
         if (!ended) child.kill(signal);
       },
+      activity: () => (child.pid === undefined ? undefined : activityOf(child.pid)),
     };
   };
 }
@@ -117,7 +133,7 @@ function stillborn<Request>(
   setImmediate(() => {
     listener.exited({ code: null, signal: null, stderrTail: String(error) });
   });
-  return { pid: 0, send: () => undefined, kill: () => undefined };
+  return { pid: 0, send: () => undefined, kill: () => undefined, activity: () => undefined };
 }
 
 /** The channel closes a moment before `exit` arrives; the exit settles everything that was on its way. */

@@ -1,5 +1,5 @@
 /**
- * Who may connect: rate, origin, credentials, sessions at a time, in this order. Every dialect asks the same judge
+ * Who may connect: rate (`judgeRate`), then origin, credentials, sessions at a time (`judge`), in this order. Every dialect asks the same judge
  * before the upgrade and lets it stand before its listener, so that no dialect has rules of its own.
  */
 import { randomUUID } from 'node:crypto';
@@ -25,7 +25,7 @@ import { RateLimit } from './rate_limit.ts';
 import { SessionQuota, type Share } from './session_quota.ts';
 import type { Config } from './settings.ts';
 import { signToken, verifyToken } from './tokens.ts';
-import type { Connection, ConnectionListener } from './transport.ts';
+import type { Connection, ConnectionListener, RequestHead } from './transport.ts';
 
 export interface AccessOptions {
   readonly config: Pick<
@@ -170,6 +170,17 @@ export class Access {
     this.#keyRing.close();
   }
 
+  /** Counts a request against the rate of its address: first of all, whatever it asks for. The refusal, if there is one. */
+  judgeRate(request: Pick<RequestHead, 'remoteAddress'>): NoAdmission | undefined {
+    try {
+      this.#checkRate(request.remoteAddress);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof AccessError)) throw error;
+      return this.#refusal(error, request);
+    }
+  }
+
   /** Judges a request that is to be answered over HTTP, and takes a session's place for it. */
   async enter(request: AccessRequest): Promise<Entrance> {
     try {
@@ -195,7 +206,7 @@ export class Access {
     return signToken({ keyId, lifeMs, now: now() }, signingSecret);
   }
 
-  /** Judges a request before its upgrade. Only the rate is counted; sessions count from `guard` on. */
+  /** Judges a request before its upgrade. Nothing is counted yet; sessions are from `guard` on. */
   async judge(request: AccessRequest, dialect: AccessDialect): Promise<Admission> {
     try {
       return await this.#judge(request, dialect);
@@ -207,7 +218,6 @@ export class Access {
 
   /** What comes before the question who it is; returns the credential, if one is asked for and there. */
   #screen(request: AccessRequest): string | undefined {
-    this.#checkRate(request.remoteAddress);
     const origin = request.headers.get('origin');
     if (!isOriginAllowed(origin, this.#origins)) {
       throw new AccessError('forbidden', 'pages of this origin may not connect; add it to allowedOrigins');
@@ -388,7 +398,7 @@ export class Access {
     this.#options.log.info('keys revoked', { keyIds: [...keyIds] });
   }
 
-  #refusal(error: AccessError, request: AccessRequest): NoAdmission {
+  #refusal(error: AccessError, request: Pick<RequestHead, 'remoteAddress'>): NoAdmission {
     const { code: reason, message, retryAfterSeconds } = error;
     this.#options.log.info('connection refused', { reason, remoteAddress: request.remoteAddress });
     return {

@@ -1,12 +1,12 @@
 /** The operators' HTTP port: metrics, health, readiness and workers, apart from the clients' port. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ConfigError } from '../pipeline/errors.ts';
 import {
   ADMIN_CONNECTION_MAX_COUNT,
   ADMIN_HEADERS_MAX_MS,
   ADMIN_REQUEST_MAX_MS,
 } from '../pipeline/limits.ts';
+import { listenFault } from './listen_fault.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Whether clients should be sent here. `degraded` is ready, with less than was configured. */
@@ -100,10 +100,8 @@ class HttpAdminServer implements AdminServer {
   start(): Promise<{ readonly port: number }> {
     const { host, port, onError } = this.#options;
     return new Promise((resolve, reject) => {
-      const refuse = (cause: NodeJS.ErrnoException): void => {
-        const rule = 'expected an address and a port that can be had';
-        const message = `adminPort: ${rule}, got ${host}:${port} (${cause.code ?? cause.message})`;
-        reject(new ConfigError('bad_config', message, { cause }));
+      const refuse = (cause: Error): void => {
+        reject(listenFault({ settings: { host: 'adminHost', port: 'adminPort' }, host, port }, cause));
       };
       this.#server.once('error', refuse);
       this.#server.listen({ host, port }, () => {

@@ -1,14 +1,13 @@
 /** The command line: which command, with which settings, and how failures are told. */
 import type { Writable } from 'node:stream';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { systemClock } from '../pipeline/clock.ts';
-import { ConfigError, EXIT_CONFIG, TranscriptionError } from '../pipeline/errors.ts';
-import { loadConfig, loadKeyOfEnvironment, type Config, type Flags } from './config.ts';
+import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
+import { loadConfig, type Config, type Flags, type LoadedConfig } from './config.ts';
+import { choiceOption, secondsOption, speedOption, tokenOption } from './cli_options.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
-import type { LoadDialectName } from './load/load_dialects.ts';
-import { LOAD_ENCODINGS } from './load/load_plan.ts';
-import type { LoadFlags } from './load_command.ts';
+import { withLoadFlags, type LoadFlags } from './load_flags.ts';
 import type { RootLog } from './log.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
@@ -30,8 +29,6 @@ const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
 /** Forms in which `transcribe` can print what it heard. */
 const TRANSCRIPT_FORMATS = ['text', 'json', 'srt', 'vtt'] as const;
-/** Protocols that `load` can speak. */
-const LOAD_DIALECT_NAMES = ['native', 'deepgram'] as const satisfies readonly LoadDialectName[];
 /** `transcribe` and its own server talk to each other only. */
 const OWN_SERVER: Flags = {
   ...{ host: '127.0.0.1', port: '0', adminHost: '127.0.0.1', adminPort: '0' },
@@ -80,6 +77,7 @@ function report(error: unknown, stderr: CliStream): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof TranscriptionError) {
     stderr.write(`earwitness: ${error.message}\n`);
+    if (error instanceof UsageError) return EXIT_USAGE;
     return error instanceof ConfigError ? EXIT_CONFIG : 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -104,6 +102,7 @@ function createProgram(shell: Shell): Command {
   addTranscribe(program, shell);
   addLoad(program, shell);
   addModels(program, shell);
+  addBench(program, shell);
   addCrashes(program, shell);
   addQuarantine(program, shell);
   addKeys(program, shell);
@@ -118,12 +117,13 @@ function addServe(program: Command, shell: Shell): void {
     .description('serve until SIGTERM or SIGINT')
     .option('--no-supervise', 'run the gateway in this process, for systemd and containers that restart it');
   withSettings(command, SETTING_KEYS).action(async (flags: Flags & { readonly supervise: boolean }) => {
-    const config = load(flags, shell);
+    // What was ignored in making it was told by the supervisor, if there is one.
+    const config = process.send === undefined ? load(flags, shell) : loadConfig(flags).config;
     const { serve, superviseServe } = await import('./serve_command.ts');
     await withLog(config, shell.stderr, async (log) => {
       const { stdout, stderr } = shell;
       const running = flags.supervise
-        ? superviseServe(shell.args.slice(1), log)
+        ? superviseServe(shell.args.slice(1), config, log)
         : serve(config, { log, stdout, stderr });
       shell.finish(await running);
     });
@@ -144,14 +144,17 @@ function addTranscribe(program: Command, shell: Shell): void {
     .description('transcribe audio files, with a server of its own or the one at --url')
     .argument('<file...>', 'WAV, Ogg/Opus or WebM/Opus files')
     .option('--url <url>', 'server to use, such as ws://127.0.0.1:8080/v1/stream')
-    .option('--token <text>', 'API key or token, if the server at --url asks for one')
+    .addOption(tokenOption())
     .addOption(speedOption())
     .addOption(choiceOption('--encoding <name>', 'how the audio is sent', FILE_ENCODINGS))
     .addOption(choiceOption('--format <name>', 'what is printed', TRANSCRIPT_FORMATS));
   const keys = SETTING_KEYS.filter((key) => !(key in OWN_SERVER));
   withSettings(command, keys).action(async (files: string[], flags: TranscribeFlags) => {
     const config = load({ ...flags, ...OWN_SERVER }, shell);
-    const { url, token, speed, encoding, format } = flags;
+    const { url, speed, encoding, format } = flags;
+    // The variable may be there for other calls; given with no `--url`, only the option makes no sense.
+    const isMeant = url !== undefined || command.getOptionValueSource('token') === 'cli';
+    const token = isMeant && flags.token !== '' ? flags.token : undefined;
     const { transcribeFiles } = await import('./transcribe_command.ts');
     // The transcript has stdout to itself.
     await withLog(config, shell.stderr, async (log) => {
@@ -165,48 +168,35 @@ function addTranscribe(program: Command, shell: Shell): void {
 }
 
 function addLoad(program: Command, shell: Shell): void {
-  program
+  const command = program
     .command('load')
-    .description('have many people talk to a server at once, and measure how they fare')
-    .option('--url <url>', 'server, such as ws://127.0.0.1:8080; without it, a server of its own')
-    .addOption(choiceOption('--dialect <name>', 'protocol that is spoken', LOAD_DIALECT_NAMES))
-    .addOption(choiceOption('--encoding <name>', 'how the audio is sent', LOAD_ENCODINGS))
-    .option('--sessions <count>', 'sessions at a time', '10')
-    .option('--duration <time>', 'how long they go on, such as 30s or 10m', '30s')
-    .option('--ramp <time>', 'time in which they begin, one after the other', '2s')
-    .option('--stages <list>', 'instead of those three: COUNT:HOLD[:RAMP],… such as 10:30s,50:2m:20s')
-    .option('--talk-ratio <share>', 'share of the time in which each of them speaks', '0.2')
-    .option('--speech <folder>', 'recordings to play: WAV files and refs.tsv (file<tab>text)')
-    .option('--seed <number>', 'the same seed gives the same load', '1')
-    .option('--processes <count>', 'processes that generate the load', '1')
-    .option('--retry', 'ask again where a session is refused (429, 503), when told to', false)
-    .option('--key-file <file>', 'API key or token in a file; or in EARWITNESS_LOAD_KEY')
-    .option('--assert <list>', 'status 1 unless all hold, such as final_p95<500ms,lost=0,wer<=10%')
-    .option('--find-capacity', 'look for the most sessions that keep what is asserted', false)
-    .option('--json <file>', 'write the report as JSON')
-    .option('--html <file>', 'write the report as a page with charts')
-    .action(async (flags: LoadFlags) => {
-      const { loadTest } = await import('./load_command.ts');
-      const { stdout, stderr } = shell;
-      const fixed = { flags, credential: loadKeyOfEnvironment(), stdout, stderr, now: () => new Date() };
-      shell.finish(await withInterrupt((signal) => loadTest({ ...fixed, signal })));
-      await written(stdout);
-    });
+    .description('have many people talk to a server at once, and measure how they fare');
+  withLoadFlags(command).action(async (flags: LoadFlags) => {
+    const { loadTest } = await import('./load_command.ts');
+    const { stdout, stderr } = shell;
+    const now = (): Date => new Date();
+    shell.finish(await withInterrupt((signal) => loadTest({ flags, stdout, stderr, signal, now })));
+    await written(stdout);
+  });
 }
 
-function speedOption(): Option {
-  const parse = (text: string): number => {
-    const speed = Number(text);
-    if (speed > 0 && Number.isFinite(speed)) return speed;
-    throw new InvalidArgumentError('Expected a number above 0.');
-  };
-  return new Option('--speed <number>', 'how fast the audio is sent; 1 is real time')
-    .argParser(parse)
-    .default(1);
-}
-
-function choiceOption(flags: string, help: string, values: readonly [string, ...string[]]): Option {
-  return new Option(flags, help).choices(values).default(values[0]);
+function addBench(program: Command, shell: Shell): void {
+  const command = program
+    .command('bench')
+    .description('find the best numbers of workers and threads for this machine')
+    .addOption(secondsOption());
+  const keys = ['model', 'device', 'partialIntervalMs', 'modelsDir', 'config'] as const;
+  withSettings(command, keys).action(async (flags: Flags & { readonly seconds: number }) => {
+    const { seconds, ...settings } = flags;
+    const config = load(settings, shell);
+    const { benchMachine } = await import('./bench_command.ts');
+    const { stdout, stderr } = shell;
+    const durationMs = seconds * 1_000;
+    shell.finish(
+      await withInterrupt((signal) => benchMachine(config, { durationMs, signal, stdout, stderr })),
+    );
+    await written(stdout);
+  });
 }
 
 /** What the commands about keys need of the configuration. */
@@ -392,7 +382,7 @@ function addConfig(program: Command, shell: Shell): void {
       const { renderSettingsTable } = await import('./settings.ts');
       const table = (): string => `${renderSettingsTable()}\n`;
       const { stdout } = shell;
-      stdout.write(flags.markdown ? table() : renderConfig(loadConfig(flags), flags));
+      stdout.write(flags.markdown ? table() : renderConfig(loadAll(flags, shell), flags));
       await written(stdout);
     },
   );
@@ -407,11 +397,15 @@ function withSettings(command: Command, keys: readonly SettingKey[]): Command {
   return command;
 }
 
-/** The configuration; what was ignored in making it is told. */
-function load(flags: Flags, { stderr }: CliStreams): Config {
-  const { config, warnings } = loadConfig(flags);
-  for (const warning of warnings) stderr.write(`earwitness: ${warning}\n`);
-  return config;
+function load(flags: Flags, streams: CliStreams): Config {
+  return loadAll(flags, streams).config;
+}
+
+/** The configuration with its origins; what was ignored in making it is told. */
+function loadAll(flags: Flags, { stderr }: CliStreams): LoadedConfig {
+  const loaded = loadConfig(flags);
+  for (const warning of loaded.warnings) stderr.write(`earwitness: ${warning}\n`);
+  return loaded;
 }
 
 /** Does `work` with a log that is flushed at the end, whatever the end. */

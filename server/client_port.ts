@@ -1,17 +1,26 @@
 /** The clients' port: which path speaks which dialect, and what plain HTTP gets. */
-import { STREAM_PATH } from '../client/protocol.ts';
+import { STATUS_PATH, STREAM_PATH, type ServerStatus } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
 import type { Access, NoAdmission } from './access.ts';
-import { statusOf, type Dialect, type Opening, type RequestRefusal, type TextAnswer } from './dialect.ts';
+import {
+  statusOf,
+  type Dialect,
+  type Opening,
+  type RequestRefusal,
+  type Responder,
+  type TextAnswer,
+} from './dialect.ts';
 import type { Log } from './log.ts';
-import { errorAnswer } from './request_head.ts';
+import type { PageFiles } from './page_files.ts';
+import { announcesBody, errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
 import type { TrustedProxies } from './trusted_proxies.ts';
 import type {
   HttpAnswer,
   HttpRequest,
   ListenOptions,
+  RequestHead,
   TlsFiles,
   Transport,
   UpgradeAnswer,
@@ -24,6 +33,8 @@ export interface ClientPortOptions {
   readonly transport: Transport;
   readonly access: Access;
   readonly registry: SessionRegistry;
+  /** What is served at `/`; absent where there is no page. */
+  readonly page?: PageFiles;
   readonly telemetry: Telemetry;
   readonly log: Log;
   readonly trustedProxies: TrustedProxies;
@@ -44,6 +55,7 @@ export class ClientPort {
       events: {
         clientAddress: (head) => this.#options.trustedProxies.clientAddress(head),
         upgrade: (request) => this.#upgrade(request),
+        head: (head) => this.#answerHead(head),
         http: (request) => this.#answer(request),
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
@@ -70,6 +82,8 @@ export class ClientPort {
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {
+    const tooMany = this.#refuseRate(request);
+    if (tooMany !== undefined) return { accept: false, ...tooMany };
     const dialect = this.#options.dialects.find(({ path }) => path === '*' || path === request.path);
     if (dialect === undefined) {
       const error = new ProtocolError('not_found', `there is no ${request.path} here; try ${this.#paths}`);
@@ -89,7 +103,9 @@ export class ClientPort {
     }
     const admission = await this.#options.access.judge(request, opening.access);
     if (!admission.isAdmitted) return this.#refuseEntrance(admission, dialect);
-    const refusal = this.#options.registry.refusal();
+    const { registry } = this.#options;
+    const refusal =
+      registry.refusal() ?? (opening.awaitsStart === true ? registry.crowdRefusal() : undefined);
     if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
     const protocol = admission.protocol ?? opening.protocol;
     return {
@@ -104,12 +120,30 @@ export class ClientPort {
     };
   }
 
-  async #answer(request: HttpRequest): Promise<HttpAnswer> {
-    const dialect = this.#options.dialects.find(({ posts }) => posts?.has(request.path) === true);
-    const respond = dialect?.posts?.get(request.path);
-    if (dialect === undefined || respond === undefined || request.method !== 'POST') {
-      return answerHttp(request);
+  /** Answers what has sent too many requests, or a body that nobody here wants, before it is read. */
+  #answerHead(head: RequestHead): HttpAnswer | undefined {
+    const tooMany = this.#refuseRate(head);
+    if (tooMany !== undefined) return tooMany;
+    return announcesBody(head) && this.#posted(head) === undefined ? answerPlainly(head) : undefined;
+  }
+
+  /** Who answers what is posted to this path. */
+  #posted({
+    method,
+    path,
+  }: RequestHead): { readonly dialect: Dialect; readonly respond: Responder } | undefined {
+    if (method !== 'POST') return undefined;
+    for (const dialect of this.#options.dialects) {
+      const respond = dialect.posts?.get(path);
+      if (respond !== undefined) return { dialect, respond };
     }
+    return undefined;
+  }
+
+  async #answer(request: HttpRequest): Promise<HttpAnswer> {
+    const posted = this.#posted(request);
+    if (posted === undefined) return this.#get(request);
+    const { dialect, respond } = posted;
     const entrance = await this.#options.access.enter(request);
     if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
     try {
@@ -126,11 +160,40 @@ export class ClientPort {
     }
   }
 
+  #get(request: HttpRequest): HttpAnswer {
+    if (request.path === STATUS_PATH) return this.#answerStatus(request);
+    return this.#options.page?.answer(request) ?? answerPlainly(request);
+  }
+
+  #answerStatus({ method }: HttpRequest): HttpAnswer {
+    if (method !== 'GET' && method !== 'HEAD') {
+      return errorAnswer(405, new ProtocolError('bad_message', 'only GET and HEAD'), { Allow: 'GET, HEAD' });
+    }
+    const { access, registry } = this.#options;
+    const refusal = registry.refusal();
+    const status: ServerStatus = {
+      ...(refusal === undefined
+        ? { status: 'ready' }
+        : { status: 'busy', retryAfterSeconds: refusal.retryAfterSeconds }),
+      needsKey: access.asksForKeys,
+    };
+    return {
+      status: 200,
+      headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+      body: `${JSON.stringify(status)}\n`,
+    };
+  }
+
   get #paths(): string {
     return this.#options.dialects.map(({ path }) => path).join(', ');
   }
 
-  #refuseEntrance({ reason, status, message, headers }: NoAdmission, dialect: Dialect): TextAnswer {
+  #refuseRate(head: RequestHead): TextAnswer | undefined {
+    const tooMany = this.#options.access.judgeRate(head);
+    return tooMany === undefined ? undefined : this.#refuseEntrance(tooMany);
+  }
+
+  #refuseEntrance({ reason, status, message, headers }: NoAdmission, dialect?: Dialect): TextAnswer {
     return this.#refuse(reason, { status, error: new AccessError(reason, message), headers }, dialect);
   }
 
@@ -150,7 +213,8 @@ export class ClientPort {
   }
 }
 
-function answerHttp(request: HttpRequest): HttpAnswer {
+/** Where there is no page. */
+function answerPlainly(request: RequestHead): HttpAnswer {
   const isIndex = request.path === '/';
   return {
     status: isIndex ? 200 : 404,

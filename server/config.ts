@@ -67,12 +67,6 @@ export function loadConfig(flags: Flags): LoadedConfig {
   });
 }
 
-/** The API key or token in the environment, for a load test. */
-export function loadKeyOfEnvironment(): string | undefined {
-  const key = process.env[LOAD_KEY_VARIABLE];
-  return key === '' ? undefined : key;
-}
-
 /** `loadConfig` on given sources; reads nothing but the file that they name. */
 export function resolveConfig(sources: ConfigSources): LoadedConfig {
   const faults: string[] = [];
@@ -100,8 +94,8 @@ function flagLayer(flags: Flags): Layer {
 }
 
 const PREFIX = 'EARWITNESS_';
-/** Has the API key or token that `earwitness load` uses: no setting of a server, and never shown. */
-const LOAD_KEY_VARIABLE = 'EARWITNESS_LOAD_KEY';
+/** Read by `transcribe` and `load`, in place of their option: it is no setting, and no server needs it. */
+export const TOKEN_VARIABLE = 'EARWITNESS_TOKEN';
 /** What Kubernetes puts into the environment of every pod for a Service called `earwitness…`. */
 const SERVICE_LINK_NAME =
   /^EARWITNESS(_.+)?_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)$/;
@@ -111,8 +105,7 @@ function variableLayer(env: Machine['env'], warnings: string[]): Layer {
   const layer: Partial<Record<SettingKey, Candidate>> = {};
   for (const [name, value] of Object.entries(env)) {
     // An empty variable counts as not set: that is how Compose files and shells hand on what they do not have.
-    if (!name.startsWith(PREFIX) || value === undefined || value === '') continue;
-    if (name === LOAD_KEY_VARIABLE) continue;
+    if (!name.startsWith(PREFIX) || value === undefined || value === '' || name === TOKEN_VARIABLE) continue;
     const key = SETTING_KEYS.find((candidate) => variableOf(candidate) === name);
     if (key === undefined) {
       if (!SERVICE_LINK_NAME.test(name)) warnings.push(unknownVariable(name));
@@ -175,8 +168,10 @@ function parseYaml(text: string): unknown {
 
 function reasonOf(error: unknown): string {
   if (error instanceof YAMLError) {
-    const line = error.linePos?.[0].line ?? 0;
-    return `${error.code} in line ${line}`;
+    // The parser adds the place and shows the line, which may be long.
+    const [what = ''] = error.message.split(/ at line \d|\n/);
+    const { line = 0, col = 0 } = error.linePos?.[0] ?? {};
+    return `a fault in line ${line}, column ${col}: ${what}`;
   }
   return error instanceof Error ? error.message : String(error);
 }

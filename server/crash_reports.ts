@@ -3,15 +3,11 @@
  * and never ends the server: what cannot be written is counted and logged instead.
  */
 import type { Clock } from '../pipeline/clock.ts';
-import {
-  CRASH_LOG_STDERR_MAX_BYTES,
-  CRASH_REPORT_FLUSH_MAX_MS,
-  CRASH_REPORT_QUEUE_MAX_COUNT,
-  CRASH_REPORTS_MAX_BYTES,
-} from '../pipeline/limits.ts';
+import { CRASH_LOG_STDERR_MAX_BYTES, CRASH_REPORTS_MAX_BYTES } from '../pipeline/limits.ts';
 import type { DeathCause } from '../pipeline/supervised_worker.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
 import { describeDeath } from './exit_cause.ts';
+import { DiskQueue } from './disk_queue.ts';
 import type { Log } from './log.ts';
 import { findNodeReport, isNodeReport, readNodeReport } from './node_report.ts';
 import { PrivateFolder, type FileSystem } from './private_folder.ts';
@@ -84,12 +80,12 @@ export function crashIdOf(name: string): string | undefined {
 export class CrashReports {
   readonly #options: CrashReportsOptions;
   readonly #folder: PrivateFolder;
-  #last: Promise<void> = Promise.resolve();
-  #waitingCount = 0;
+  readonly #queue: DiskQueue;
 
   constructor(options: CrashReportsOptions) {
     this.#options = options;
-    const { folder: path, maxCount, now, files } = options;
+    const { folder: path, maxCount, now, files, clock } = options;
+    this.#queue = new DiskQueue(clock);
     this.#folder = new PrivateFolder({
       path,
       bounds: { maxCount, maxBytes: CRASH_REPORTS_MAX_BYTES },
@@ -104,8 +100,13 @@ export class CrashReports {
     return this.#options.folder;
   }
 
-  /** Prepares the folder. Never rejects: a server that cannot write reports still serves. */
+  /** Prepares the folder. Never rejects, and does not wait for long: a server that cannot write reports still serves. */
   async open(): Promise<void> {
+    this.#queue.push(() => this.#prepare());
+    await this.#queue.settled();
+  }
+
+  async #prepare(): Promise<void> {
     try {
       await this.#folder.open(() => {
         this.#options.log.warn('others can look into the folder of crash reports, but read none', {
@@ -115,30 +116,25 @@ export class CrashReports {
       // Of workers that died with their gateway: no report tells of them, and they hold the whole environment.
       for (const name of await this.#folder.names()) if (isNodeReport(name)) await this.#folder.remove(name);
     } catch (error) {
-      this.#options.log.warn('crash reports cannot be written', { folder: this.folder, err: error });
+      this.#options.log.warn('crash reports cannot be written', {
+        folder: this.folder,
+        cause: textOf(error),
+      });
     }
   }
 
   /** Writes a report when its turn comes; returns its id at once. */
   record(facts: CrashFacts): string {
     const report = createReport(facts, this.#options.now());
-    if (this.#waitingCount >= CRASH_REPORT_QUEUE_MAX_COUNT) {
+    if (this.#queue.push(() => this.#write(report)) === 'full') {
       this.#fail(report, new Error('too many reports wait for the disk'));
-      return report.id;
     }
-    this.#waitingCount++;
-    this.#last = this.#last.then(() => this.#write(report));
     return report.id;
   }
 
-  /** Resolves when all reports are written, after CRASH_REPORT_FLUSH_MAX_MS at the latest. */
-  async close(): Promise<void> {
-    let cancel: (() => void) | undefined;
-    const deadline = new Promise<void>((resolve) => {
-      cancel = this.#options.clock.after(CRASH_REPORT_FLUSH_MAX_MS, resolve);
-    });
-    await Promise.race([this.#last, deadline]);
-    cancel?.();
+  /** Resolves when all reports are written, or the disk does not answer. */
+  close(): Promise<void> {
+    return this.#queue.settled();
   }
 
   async #write(report: CrashReport): Promise<void> {
@@ -153,13 +149,12 @@ export class CrashReports {
     } catch (error) {
       this.#fail(report, error);
     }
-    this.#waitingCount--;
   }
 
   /** Takes over what Node wrote about the process; a report without it is worth as much. */
   async #keepNodeReport({ id, pid }: CrashReport): Promise<CrashReport['nodeReport']> {
     try {
-      const name = findNodeReport(await this.#folder.names(), pid);
+      const name = findNodeReport(await this.#folder.names().catch(() => []), pid);
       if (name === undefined) return null;
       const content = await readNodeReport(this.folder, name);
       await this.#folder.remove(name);
@@ -178,8 +173,12 @@ export class CrashReports {
     const { telemetry, log } = this.#options;
     telemetry.count('crash_record_write_failures_total', {});
     const stderrTail = report.stderrTail.slice(-CRASH_LOG_STDERR_MAX_BYTES);
-    log.error('crash report not written', { report: { ...report, stderrTail }, err: error });
+    log.error('crash report not written', { report: { ...report, stderrTail }, cause: textOf(error) });
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function createReport(facts: CrashFacts, now: Date): CrashReport {

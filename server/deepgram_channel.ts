@@ -84,6 +84,8 @@ export class DeepgramChannel {
       case 'final':
         this.#onFinal(event);
         return;
+      case 'cut':
+        return;
       case 'flushed':
         this.#onFlushed(event.audioMs);
         return;

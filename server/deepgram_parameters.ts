@@ -12,6 +12,7 @@ import {
   UTTERANCE_GAP_MIN_MS,
 } from '../pipeline/limits.ts';
 import type { DialectParts } from './dialect.ts';
+import { describeFaults, textOf, wholeNumber as typedWholeNumber } from './field_rules.ts';
 import { checkLanguage } from './spoken_language.ts';
 
 interface WireEncoding {
@@ -64,12 +65,11 @@ const isTrue = z
   .refine((text) => text === 'true' || text === 'false', { error: 'expected true or false' })
   .transform((text) => text === 'true');
 
+/** As text. */
 function wholeNumber(min: number, max: number): z.ZodType<number> {
-  const error = `expected a whole number from ${min} to ${max}`;
-  return z.preprocess(
-    (text) => (typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : text),
-    z.int({ error }).min(min, { error }).max(max, { error }),
-  );
+  const toNumber = (text: unknown): unknown =>
+    typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : text;
+  return z.preprocess(toNumber, typedWholeNumber(min, max));
 }
 
 const QUERY = z.object({
@@ -91,7 +91,7 @@ const QUERY = z.object({
   punctuate: isTrue.default(false),
   smart_format: isTrue.default(false),
   utterances: isTrue.default(false),
-  language: z.string().max(35).optional(),
+  language: textOf(0, 35).optional(),
 });
 
 /**
@@ -104,8 +104,7 @@ export function readParameters(
 ): DeepgramParameters {
   const read = QUERY.safeParse(Object.fromEntries([...query].filter(([, value]) => value !== '')));
   if (!read.success) {
-    const faults = read.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-    throw new ProtocolError('bad_settings', faults.join('; '));
+    throw new ProtocolError('bad_settings', describeFaults(read.error));
   }
   const wanted = read.data;
   if (wanted.language !== undefined && wanted.language !== 'multi') {

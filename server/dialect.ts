@@ -44,6 +44,8 @@ export interface Opening {
   /** Added to the 101 answer. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly listener: (connection: Connection) => ConnectionListener;
+  /** The client has yet to say what it wants: there may be so many of those and no more. */
+  readonly awaitsStart?: boolean;
 }
 
 /** An HTTP answer in text. */
@@ -70,7 +72,6 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   forbidden: 403,
   rate_limited: 429,
   message_too_large: 413,
-  session_too_long: 413,
   overloaded: 503,
   shed: 503,
   draining: 503,

@@ -32,6 +32,11 @@ export class DialectSocket {
     this.#options = options;
   }
 
+  /** Sessions that have not come to their end. */
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
   get isOver(): boolean {
     return this.#isOver;
   }

@@ -24,9 +24,24 @@ export async function streamMessages(
   for (const { bytes, durationMs } of messages) {
     if (client.state.type === 'closed') return;
     const waitMs = startedAtMs + givenMs / speed - clock.nowMs();
-    if (waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+    if (waitMs > 0) await pauseWhileOpen(client, waitMs, clock);
     if (client.unsentMs > FILE_UNSENT_MAX_MS) await client.drained();
     client.send(bytes, { durationMs });
     givenMs += durationMs;
   }
+}
+
+/** Ends early with the client: a clock's timer alone would not keep the process alive to hear of it. */
+function pauseWhileOpen(client: StreamClient, waitMs: number, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel();
+      forget();
+      resolve();
+    };
+    const cancel = clock.after(waitMs, end);
+    const forget = client.on('state', ({ type }) => {
+      if (type === 'closed') end();
+    });
+  });
 }

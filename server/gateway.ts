@@ -1,31 +1,37 @@
 /** Wires the concrete parts into a running server. */
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
 import type { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
+import { DraftAudit } from '../pipeline/draft_audit.ts';
 import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
-import { isAtLeast } from '../pipeline/load_ladder.ts';
+import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Access } from './access.ts';
 import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
-import { ClientPort } from './client_port.ts';
+import { ClientPort, type ClientPortOptions } from './client_port.ts';
 import { CrashReports } from './crash_reports.ts';
-import type { Dialect, DialectParts } from './dialect.ts';
+import type { DialectParts } from './dialect.ts';
 import { createDialects } from './dialects.ts';
 import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
 import { judgeHealth } from './health.ts';
 import { httpUrl } from './http_url.ts';
+import { checkHost, CLIENT_PORT_SETTINGS } from './listen_fault.ts';
 import { LoadMonitor, loadOfScheduler, type LoadReading } from './load_monitor.ts';
 import type { Log, RootLog } from './log.ts';
 import { memoryLimitBytes } from './memory_limit.ts';
 import { MemoryRoom, proportionalBytes } from './memory_room.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { DiskQuarantine } from './quarantine.ts';
+import { PageFiles } from './page_files.ts';
 import { Readiness } from './readiness.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
+import type { SupervisorLink } from './supervisor_link.ts';
 import type { TlsFiles, Transport } from './transport.ts';
 import { TrustedProxies } from './trusted_proxies.ts';
 import { chooseTransport } from './transport_choice.ts';
@@ -61,6 +67,8 @@ export interface RunningServer {
 /** What a test may replace. */
 export interface ServerParts {
   readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
+  /** What a supervisor above this process has counted. */
+  readonly supervisor?: Pick<SupervisorLink, 'counts'>;
   /** What inference workers run on, instead of the configured device. */
   readonly device?: string;
   /** Changes what is read of the load. */
@@ -82,6 +90,18 @@ export async function startServer(
   }
 }
 
+/** What the log says when the load has led to a rung, from above or below. */
+const RUNG_EVENTS: Readonly<Record<Rung, string>> = {
+  calm: 'load: back to normal, nothing is given up',
+  partials_suspended: 'load: no partials',
+  refusing: 'load: no partials and no new sessions',
+  shedding: 'load: no partials, no new sessions, and quiet sessions are ended',
+};
+
+/** Where the build leaves the page. */
+const PAGE_FOLDER = fileURLToPath(new URL('../page/', import.meta.url));
+const UNSUPERVISED = { counts: { restarts: 0, reports: 0 } };
+
 class Gateway {
   readonly #config: Config;
   readonly #log: RootLog;
@@ -91,6 +111,7 @@ class Gateway {
   readonly #poisonMemory: PoisonMemory;
   readonly #inferencePool: WorkerInferencePool;
   readonly #audioPool: WorkerAudioPool;
+  readonly #draftAudit: DraftAudit;
   readonly #scheduler: Scheduler;
   readonly #access: Access;
   readonly #registry: SessionRegistry;
@@ -101,11 +122,15 @@ class Gateway {
   readonly #slowedWorkers: SlowedWorkers;
   /** What was added to the counters so far. */
   readonly #countedRestarts = { audio: 0, inference: 0 };
+  readonly #supervisor: Pick<SupervisorLink, 'counts'>;
+  readonly #countedBySupervisor = { restarts: 0, reports: 0 };
   readonly #load: LoadMonitor;
   readonly #memoryRoom: MemoryRoom;
   #closed: Promise<void> | undefined;
 
-  constructor(config: Config, log: RootLog, { workerModules = {}, device, disturbLoad }: ServerParts) {
+  constructor(config: Config, log: RootLog, parts: ServerParts) {
+    const { workerModules = {}, device, disturbLoad, supervisor = UNSUPERVISED } = parts;
+    this.#supervisor = supervisor;
     this.#config = config;
     this.#log = log;
     this.#slowedWorkers = new SlowedWorkers(log);
@@ -144,6 +169,7 @@ class Gateway {
     };
     this.#inferencePool = createInferencePool(config, context);
     this.#audioPool = createAudioPool(config, context);
+    this.#draftAudit = this.#createDraftAudit();
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
     this.#registry = new SessionRegistry({
@@ -160,10 +186,13 @@ class Gateway {
     });
     this.#load = this.#createLoadMonitor(disturbLoad ?? ((reading) => reading));
     this.#admin = this.#createAdmin();
-    this.#clients = this.#createPort(choice.create(), createDialects(config.dialects, this.#dialectParts()));
+    this.#clients = this.#createPort(choice.create(), {
+      dialects: createDialects(config.dialects, this.#dialectParts()),
+      page: new PageFiles(PAGE_FOLDER),
+    });
     if (config.voskPort !== '') {
       const vosk = { ...voskDialect(this.#dialectParts()), path: '*' };
-      this.#voskClients = this.#createPort(choice.create(), [vosk]);
+      this.#voskClients = this.#createPort(choice.create(), { dialects: [vosk] });
     }
     this.#metrics.setCollector('gateway', (telemetry) => {
       this.#collect(telemetry);
@@ -172,6 +201,7 @@ class Gateway {
 
   async start(): Promise<RunningServer> {
     const { host, port, adminHost } = this.#config;
+    await checkHost({ settings: CLIENT_PORT_SETTINGS, host, port });
     await this.#access.start();
     const warnings = this.#judgeExposure();
     const admin = await this.#admin.start();
@@ -204,9 +234,10 @@ class Gateway {
   }
 
   #judgeExposure(): readonly string[] {
-    const { host, insecure, allowedOrigins, tlsCert } = this.#config;
+    const { host, adminHost, insecure, allowedOrigins, tlsCert } = this.#config;
     const warnings = judgeExposure({
       host,
+      adminHost,
       hasKeys: this.#access.asksForKeys,
       isInsecure: insecure,
       hasTls: tlsCert !== '',
@@ -218,10 +249,10 @@ class Gateway {
 
   async #reload(): Promise<void> {
     const tls = tlsFilesOf(this.#config);
-    for (const [what, read] of [
-      ['keys', () => this.#access.reload()],
-      ['certificate', () => (tls === undefined ? Promise.resolve() : this.#renewTls(tls))],
-    ] as const) {
+    const parts: (readonly [what: string, read: () => Promise<void>])[] = [];
+    if (this.#config.keysFile !== '') parts.push(['keys', () => this.#access.reload()]);
+    if (tls !== undefined) parts.push(['certificate', () => this.#renewTls(tls)]);
+    for (const [what, read] of parts) {
       try {
         await read();
         this.#log.info('read again', { what });
@@ -247,14 +278,15 @@ class Gateway {
     this.#load.close();
     this.#registry.close();
     this.#scheduler.close();
+    this.#draftAudit.close();
     await Promise.all([this.#clients.close(), this.#voskClients?.close()]);
     await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
     await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
   }
 
-  #createPort(transport: Transport, dialects: readonly Dialect[]): ClientPort {
+  #createPort(transport: Transport, spoken: Pick<ClientPortOptions, 'dialects' | 'page'>): ClientPort {
     return new ClientPort({
-      ...{ transport, dialects, access: this.#access, registry: this.#registry },
+      ...{ transport, ...spoken, access: this.#access, registry: this.#registry },
       ...{ telemetry: this.#metrics, log: this.#log },
       trustedProxies: new TrustedProxies(this.#config.trustedProxies),
     });
@@ -287,15 +319,20 @@ class Gateway {
     });
   }
 
+  #createDraftAudit(): DraftAudit {
+    return new DraftAudit({ pool: this.#inferencePool, clock: systemClock, telemetry: this.#metrics });
+  }
+
   #createScheduler(): Scheduler {
     return new Scheduler({
-      pool: this.#inferencePool,
+      pool: this.#draftAudit,
       clock: systemClock,
       telemetry: this.#metrics,
       partialIntervalMs: this.#config.partialIntervalMs,
       poisonMemory: this.#poisonMemory,
       onPartialsSuspended: (suspended) => {
-        this.#log.warn('partials suspended for load', { suspended });
+        if (suspended) this.#log.warn('partials are suspended for load');
+        else this.#log.info('partials are back');
         this.#registry.tellPartialsSuspended(suspended);
       },
     });
@@ -306,7 +343,7 @@ class Gateway {
       clock: systemClock,
       read: () => disturb(this.#readLoad()),
       onRung: (rung, why) => {
-        this.#log.warn('load has changed what is given up', { rung, ...why });
+        this.#log.warn(RUNG_EVENTS[rung], why);
         this.#scheduler.holdPartials(isAtLeast(rung, 'partials_suspended'));
       },
       shed: () => {
@@ -369,6 +406,14 @@ class Gateway {
     }
   }
 
+  #reportSupervisor(telemetry: Telemetry): void {
+    const counted = this.#countedBySupervisor;
+    const { restarts, reports } = this.#supervisor.counts;
+    telemetry.count('gateway_restarts_total', {}, restarts - counted.restarts);
+    telemetry.count('crash_reports_total', { role: 'gateway' }, reports - counted.reports);
+    Object.assign(counted, { restarts, reports });
+  }
+
   #collect(telemetry: Telemetry): void {
     telemetry.set('sessions_active', {}, this.#registry.count);
     const freeCount =
@@ -382,6 +427,7 @@ class Gateway {
     telemetry.set('quarantined_contents', {}, this.#poisonMemory.count);
     telemetry.count('log_lines_dropped_total', {}, this.#log.takeDroppedCount());
     this.#reportRestarts(telemetry);
+    this.#reportSupervisor(telemetry);
     reportWorkers(telemetry, this.#workers());
     reportDevices(telemetry, this.#workers());
     reportSlowedWorkers(telemetry, this.#workers());

@@ -25,7 +25,7 @@ export function judgeHealth(facts: HealthFacts): Health {
   );
   const { refusedFor } = facts;
   const loads = refusedFor === undefined ? [] : [`new sessions are refused for load: ${refusedFor}`];
-  const missing = facts.workers.filter((worker) => worker.state !== 'ready').map(describe);
+  const missing = describeMissing(facts.workers);
   const reasons = [...missing, ...fallbacks, ...loads];
   if (facts.audioCount > 0 && facts.slotCount > 0) {
     const isWhole = facts.slotCount >= facts.wantedSlotCount && facts.audioCount >= facts.wantedAudioCount;
@@ -41,6 +41,25 @@ export function judgeHealth(facts: HealthFacts): Health {
   return { status: isHopeless ? 'failed' : 'starting', reasons };
 }
 
-function describe(worker: WorkerReport): string {
-  return `an ${worker.role} worker is ${worker.state} after ${worker.restarts} restarts`;
+const STATE_WORDS: Readonly<Record<string, string>> = {
+  starting: 'starting',
+  stopping: 'ending',
+  backoff: 'about to be started again',
+  parked: 'not started again for a while, after too many deaths',
+  failed: 'not started again, for it cannot work as configured',
+};
+
+/** One sentence for all workers of a role that are in the same state. */
+function describeMissing(workers: readonly WorkerReport[]): readonly string[] {
+  const groups = new Map<string, WorkerReport[]>();
+  for (const worker of workers) {
+    const name = `${worker.role} ${worker.state}`;
+    if (worker.state !== 'ready') groups.set(name, [...(groups.get(name) ?? []), worker]);
+  }
+  return [...groups.values()].map((group) => {
+    const [{ role, state } = { role: '', state: '' }] = group;
+    const who = group.length === 1 ? `an ${role} worker is` : `${group.length} ${role} workers are`;
+    const restarts = group.reduce((sum, worker) => sum + worker.restarts, 0);
+    return `${who} ${STATE_WORDS[state] ?? state}${restarts === 0 ? '' : ` (restarts so far: ${restarts})`}`;
+  });
 }

@@ -1,6 +1,6 @@
 /** `earwitness keys create | list | revoke`. */
 import type { Writable } from 'node:stream';
-import { ConfigError, TranscriptionError } from '../pipeline/errors.ts';
+import { ConfigError, TranscriptionError, UsageError } from '../pipeline/errors.ts';
 import { ACCESS_COUNT_MAX, KEY_NAME_MAX_LENGTH } from '../pipeline/limits.ts';
 import { createKey, type ApiKey } from './api_keys.ts';
 import { readKeySet, updateKeys } from './keys_file.ts';
@@ -11,8 +11,8 @@ import { renderTable } from './text_table.ts';
 const NAME = /^[\p{L}\p{M}\p{N}\p{P}\p{S}]+( [\p{L}\p{M}\p{N}\p{P}\p{S}]+)*$/u;
 
 /**
- * Makes a key: its text alone goes to `stdout`, what to do with it to `stderr`. Throws `ConfigError` for a name that
- * is taken or not valid, or a file that cannot be written, and `TranscriptionError` (`internal`) if the key could not
+ * Makes a key: its text alone goes to `stdout`, what to do with it to `stderr`. Throws `UsageError` for a name that
+ * is taken or not valid, `ConfigError` for a file that cannot be written, and `TranscriptionError` (`internal`) if the key could not
  * be shown: then it is not made.
  */
 export async function createApiKey(options: {
@@ -25,7 +25,7 @@ export async function createApiKey(options: {
   const { keysFile, name, stdout, stderr } = options;
   const path = needFile(keysFile);
   if (name.length > KEY_NAME_MAX_LENGTH || !NAME.test(name)) {
-    throw fault(
+    throw new UsageError(
       `--name: expected up to ${KEY_NAME_MAX_LENGTH} printable characters, got ${JSON.stringify(name)}`,
     );
   }
@@ -33,7 +33,7 @@ export async function createApiKey(options: {
   const { secret, key } = createKey({ name, maxSessions }, new Date());
   const add = (keys: readonly ApiKey[]): readonly ApiKey[] => {
     if (keys.some((other) => other.name === name)) {
-      throw fault(`--name: expected a name that no other key has, got '${name}'`);
+      throw new UsageError(`--name: expected a name that no other key has, got '${name}'`);
     }
     return [...keys, key];
   };
@@ -68,7 +68,7 @@ export async function listApiKeys(options: {
   options.stdout.write(renderTable([['ID', 'CREATED', 'SESSIONS', 'NAME'], ...rows]));
 }
 
-/** Takes a key out of the file. Throws `ConfigError` if there is no such key. */
+/** Takes a key out of the file. Throws `UsageError` if there is no such key. */
 export async function revokeApiKey(options: {
   readonly keysFile: string;
   readonly id: string;
@@ -80,7 +80,7 @@ export async function revokeApiKey(options: {
   const { keys = [] } = (await readKeySet(path)) ?? {};
   const key = keys.find((each) => each.id === id);
   if (key === undefined) {
-    throw fault(
+    throw new UsageError(
       `expected the id of a key (\`earwitness keys list\`), got ${JSON.stringify(id.slice(0, 20))}`,
     );
   }
@@ -88,12 +88,12 @@ export async function revokeApiKey(options: {
   stderr.write(`earwitness: key ${id} '${key.name}' is revoked\n`);
 }
 
-/** A count of sessions from the command line. Throws `ConfigError`. */
+/** A count of sessions from the command line. Throws `UsageError`. */
 export function sessionCount(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (count >= 1 && count <= ACCESS_COUNT_MAX) return count;
-  throw fault(
+  throw new UsageError(
     `--max-sessions: expected a whole number from 1 to ${ACCESS_COUNT_MAX}, got '${text.slice(0, 20)}'`,
   );
 }
@@ -101,9 +101,5 @@ export function sessionCount(text: string | undefined): number | undefined {
 /** The path of the keys. Throws `ConfigError` if the configuration names none. */
 export function needFile(keysFile: string): string {
   if (keysFile !== '') return keysFile;
-  throw fault('keysFile: expected a file for the keys, got none');
-}
-
-function fault(message: string): ConfigError {
-  return new ConfigError('bad_config', message);
+  throw new ConfigError('bad_config', 'keysFile: expected a file for the keys, got none');
 }

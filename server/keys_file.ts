@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
+import { makePrivateFolder } from '../models/new_folder.ts';
 import { ConfigError } from '../pipeline/errors.ts';
 import {
   ACCESS_COUNT_MAX,
@@ -11,7 +12,6 @@ import {
   KEYS_MAX_COUNT,
 } from '../pipeline/limits.ts';
 import type { ApiKey } from './api_keys.ts';
-import { makeFolder } from './new_folder.ts';
 
 /** What the file holds. */
 export interface KeySet {
@@ -83,7 +83,7 @@ export async function updateKeys(
   change: (keys: readonly ApiKey[]) => readonly ApiKey[],
   confirm: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
-  await makeFolder(dirname(path)).catch((cause: unknown) => {
+  await makePrivateFolder(dirname(path)).catch((cause: unknown) => {
     throw fileFault(path, 'cannot be written', cause);
   });
   const newPath = `${path}.new`;

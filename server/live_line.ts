@@ -1,6 +1,6 @@
 /** The line of a terminal that shows what is being said while it may still change. */
 import type { Writable } from 'node:stream';
-import { oneLine } from './transcript_format.ts';
+import { oneLine } from '../client/transcript_format.ts';
 
 /** A terminal, or what stands in for one. */
 export type TerminalStream = Writable & { readonly isTTY?: boolean; readonly columns?: number };

@@ -1,7 +1,7 @@
 /** `earwitness load`: many people who talk to a server at once, and how they fared. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ConfigError } from '../pipeline/errors.ts';
+import { UsageError } from '../pipeline/errors.ts';
 import {
   CREDENTIAL_MAX_BYTES,
   LOAD_MAX_MS,
@@ -14,45 +14,16 @@ import { isLoopback } from './address.ts';
 import { LiveLine, type TerminalStream } from './live_line.ts';
 import { missed, parseAssertions, type Assertion } from './load/assertions.ts';
 import { capacityOf, nextTrial, type Trial } from './load/capacity_search.ts';
-import type { LoadDialectName } from './load/load_dialects.ts';
-import {
-  planDurationMs,
-  shownUrl,
-  type LoadEncoding,
-  type LoadPlan,
-  type LoadStage,
-} from './load/load_plan.ts';
+import { planDurationMs, shownUrl, type LoadPlan, type LoadStage } from './load/load_plan.ts';
 import type { LoadReport } from './load/load_report.ts';
 import { runLoad } from './load/load_run.ts';
 import { startOwnServer } from './load/own_server.ts';
 import { renderHtml } from './load/report_html.ts';
 import { bar, renderProgress, renderReport, seconds } from './load/report_text.ts';
-
-/** The options as the command line has them. */
-export interface LoadFlags {
-  readonly url?: string;
-  readonly dialect: LoadDialectName;
-  readonly encoding: LoadEncoding;
-  readonly sessions: string;
-  readonly duration: string;
-  readonly ramp: string;
-  readonly stages?: string;
-  readonly talkRatio: string;
-  readonly speech?: string;
-  readonly seed: string;
-  readonly processes: string;
-  readonly retry: boolean;
-  readonly keyFile?: string;
-  readonly assert?: string;
-  readonly findCapacity: boolean;
-  readonly json?: string;
-  readonly html?: string;
-}
+import type { LoadFlags } from './load_flags.ts';
 
 export interface LoadCommandOptions {
   readonly flags: LoadFlags;
-  /** API key or token from the environment; a `--key-file` has precedence. */
-  readonly credential: string | undefined;
   readonly stdout: TerminalStream;
   readonly stderr: TerminalStream;
   readonly signal: AbortSignal;
@@ -64,11 +35,11 @@ const OWN_URL = 'ws://127.0.0.1';
 /** What a server has to keep, where nothing else is asserted. */
 const OBJECTIVE = 'final_p95<500ms,lost=0,repeated=0,crossed=0,refused=0,failed=0';
 
-/** Runs the load; 0 if every assertion was kept, else 1. Throws `ConfigError` for options that make no sense. */
+/** Runs the load; 0 if every assertion was kept, else 1. Throws `UsageError` for options that make no sense. */
 export async function loadTest(options: LoadCommandOptions): Promise<number> {
   const { flags, signal } = options;
   // What is wrong with the options is told before a server is started.
-  const plan = await planOf(flags, options.credential);
+  const plan = planOf(flags);
   const assertions = parseAssertions(flags.assert ?? (flags.findCapacity ? OBJECTIVE : ''));
   if (flags.url !== undefined) return runAgainst(plan, assertions, options);
   const own = await startOwnServer(signal);
@@ -165,12 +136,12 @@ async function runShown(plan: LoadPlan, { stderr, signal }: LoadCommandOptions):
 async function write(path: string, text: string): Promise<void> {
   await writeFile(path, text).catch((cause: unknown) => {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError('bad_config', `the report cannot be written: ${reason}`, { cause });
+    throw new UsageError(`the report cannot be written: ${reason}`);
   });
 }
 
-async function planOf(flags: LoadFlags, environment: string | undefined): Promise<LoadPlan> {
-  const { url = OWN_URL, dialect, encoding, retry, speech, keyFile } = flags;
+function planOf(flags: LoadFlags): LoadPlan {
+  const { url = OWN_URL, token = '', dialect, encoding, retry, speech } = flags;
   if (!/^wss?:\/\//.test(url.replace(/^http/, 'ws')) || !URL.canParse(url)) {
     throw fault('--url', 'an address such as ws://127.0.0.1:8080', url);
   }
@@ -182,14 +153,17 @@ async function planOf(flags: LoadFlags, environment: string | undefined): Promis
       seconds(planDurationMs(stages)),
     );
   }
-  const credential = keyFile === undefined ? environment : await readCredential(keyFile);
+  if (token.length > CREDENTIAL_MAX_BYTES || !/^[\x21-\x7e]*$/.test(token)) {
+    // Told without a word of it.
+    throw new UsageError('--token: expected an API key or token, got something else');
+  }
   return {
     ...{ url: url.replace(/^http/, 'ws'), dialect, encoding, stages, retriesRefusals: retry },
     talkRatio: shareOf(flags.talkRatio),
     seed: wholeNumber('--seed', flags.seed, { min: 0, max: 2 ** 31 }),
     processCount: wholeNumber('--processes', flags.processes, { min: 1, max: LOAD_PROCESSES_MAX_COUNT }),
     ...(speech === undefined ? {} : { speechDir: speech }),
-    ...(credential === undefined ? {} : { credential }),
+    ...(token === '' ? {} : { credential: token }),
   };
 }
 
@@ -240,21 +214,6 @@ function wholeNumber(
   return number;
 }
 
-/** The first line of a file. What is wrong with it is told without a word of it. */
-async function readCredential(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new ConfigError('bad_config', `--key-file: expected a file that can be read, got '${path}'`, {
-      cause,
-    });
-  });
-  const credential = text.split('\n')[0]?.trim() ?? '';
-  if (/^[\x21-\x7e]+$/.test(credential) && credential.length <= CREDENTIAL_MAX_BYTES) return credential;
-  throw new ConfigError(
-    'bad_config',
-    `--key-file: expected an API key or token in the first line of '${path}'`,
-  );
-}
-
-function fault(flag: string, rule: string, value: string): ConfigError {
-  return new ConfigError('bad_config', `${flag}: expected ${rule}, got '${value.slice(0, 100)}'`);
+function fault(flag: string, rule: string, value: string): UsageError {
+  return new UsageError(`${flag}: expected ${rule}, got '${value.slice(0, 100)}'`);
 }

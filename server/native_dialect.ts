@@ -1,10 +1,10 @@
 /** The native protocol on one connection: control messages in, session events out as JSON. */
 import { STREAM_PATH, type ReadyMessage, type ServerMessage, type StartMessage } from '../client/protocol.ts';
-import type { Cancel } from '../pipeline/clock.ts';
 import { CLOSE_CODES, LimitError, ProtocolError } from '../pipeline/errors.ts';
 import { messageMaxBytes } from '../pipeline/input_meter.ts';
 import {
   AHEAD_OF_REALTIME_MAX_MS,
+  CATCH_UP_RATIO,
   CONTROL_MESSAGE_MAX_BYTES,
   HANDSHAKE_MAX_MS,
   IDLE_MAX_MS,
@@ -39,7 +39,8 @@ export class NativeDialect implements ConnectionListener {
   readonly #socket: DialectSocket;
   readonly #options: NativeDialectOptions;
   #session: Session | undefined;
-  #cancelHandshake: Cancel | undefined;
+  /** Of the wait for `start`. */
+  #endWait: (() => void) | undefined;
 
   /** `start` is what the query asked for, if it asked for anything. */
   constructor(connection: Connection, options: NativeDialectOptions, start: StartMessage | undefined) {
@@ -47,7 +48,7 @@ export class NativeDialect implements ConnectionListener {
       ...options,
       speech: NATIVE_SPEECH,
       onOver: () => {
-        this.#cancelHandshake?.();
+        this.#endWait?.();
       },
     });
     this.#options = options;
@@ -57,14 +58,19 @@ export class NativeDialect implements ConnectionListener {
       });
       return;
     }
-    this.#cancelHandshake = options.clock.after(HANDSHAKE_MAX_MS, () => {
+    const leave = options.registry.awaitStart();
+    let cancelTimer = options.clock.after(HANDSHAKE_MAX_MS, () => {
       // If it was we who stood still, `start` is waiting to be read: let it come first.
-      this.#cancelHandshake = options.clock.after(LATE_MESSAGE_GRACE_MS, () => {
+      cancelTimer = options.clock.after(LATE_MESSAGE_GRACE_MS, () => {
         this.#socket.end(
           new LimitError('handshake_timeout', `send \`start\` within ${HANDSHAKE_MAX_MS / 1000} s`),
         );
       });
     });
+    this.#endWait = () => {
+      cancelTimer();
+      leave();
+    };
   }
 
   text(message: string): void {
@@ -119,7 +125,7 @@ export class NativeDialect implements ConnectionListener {
   #start(start: StartMessage): void {
     if (this.#session !== undefined) throw new ProtocolError('bad_message', '`start` was already sent');
     const settings = settingsOf(start, this.#options.defaults);
-    this.#cancelHandshake?.();
+    this.#endWait?.();
     const session = this.#socket.open(settings, (event) => {
       this.#onEvent(event);
     });
@@ -134,6 +140,7 @@ export class NativeDialect implements ConnectionListener {
         idleMaxMs: IDLE_MAX_MS,
         sessionMaxMs: SESSION_MAX_MS,
         aheadOfRealtimeMaxMs: AHEAD_OF_REALTIME_MAX_MS,
+        catchUpRatio: CATCH_UP_RATIO,
       },
       endpointing: settings.endpointing,
     };
@@ -171,6 +178,8 @@ export class NativeDialect implements ConnectionListener {
         this.#send({ type, utteranceId, audioMs });
         return;
       }
+      case 'cut':
+        return;
       case 'flushed':
         this.#send({ type: 'flushed', id: event.id });
         return;
@@ -195,6 +204,7 @@ export function nativeDialect(parts: DialectParts): Dialect {
       return {
         // With settings in the query there is no `start` to bring a token.
         access: start === undefined ? { ...NATIVE_SPEECH, tokenOf: tokenOfStart } : NATIVE_SPEECH,
+        awaitsStart: start === undefined,
         listener: (connection) => new NativeDialect(connection, parts, start),
       };
     },

@@ -18,48 +18,56 @@ import {
   UTTERANCE_MIN_MS,
 } from '../pipeline/limits.ts';
 import type { SessionSettings } from '../pipeline/session_settings.ts';
+import {
+  describeFaults,
+  exactly,
+  numberBetween,
+  objectOf,
+  oneOf,
+  textOf,
+  truth,
+  wholeNumber,
+} from './field_rules.ts';
 import { checkLanguage } from './spoken_language.ts';
 
-const START = z.object({
+const START = objectOf({
   type: z.literal('start'),
-  version: z.literal(PROTOCOL_VERSION),
-  audio: z
-    .object({
-      encoding: z.enum(AUDIO_ENCODINGS).optional(),
-      sampleRateHz: z.int().min(PCM_RATE_MIN_HZ).max(PCM_RATE_MAX_HZ).optional(),
-      channels: z.int().min(1).max(2).optional(),
-    })
-    .optional(),
-  token: z.string().min(1).max(CREDENTIAL_MAX_BYTES).optional(),
-  model: z.string().max(100).optional(),
-  language: z.string().max(35).optional(),
-  partials: z.boolean().optional(),
-  endpointing: z
-    .object({
-      silenceMs: z.int().min(SILENCE_MIN_MS).max(SILENCE_MAX_MS).optional(),
-      maxUtteranceMs: z.int().min(UTTERANCE_MIN_MS).max(UTTERANCE_MAX_MS).optional(),
-    })
-    .optional(),
-  words: z.boolean().optional(),
-  resume: z
-    .object({
-      sessionId: z.string().max(64),
-      fromAudioMs: z
-        .number()
-        .min(0)
-        .max(Number.MAX_SAFE_INTEGER / 1_000),
-      nextUtteranceId: z.int().min(1).max(UTTERANCE_ID_MAX),
-    })
-    .optional(),
+  version: exactly(PROTOCOL_VERSION),
+  audio: objectOf({
+    encoding: oneOf(AUDIO_ENCODINGS).optional(),
+    sampleRateHz: wholeNumber(PCM_RATE_MIN_HZ, PCM_RATE_MAX_HZ).optional(),
+    channels: wholeNumber(1, 2).optional(),
+  }).optional(),
+  token: textOf(1, CREDENTIAL_MAX_BYTES).optional(),
+  model: textOf(0, 100).optional(),
+  language: textOf(0, 35).optional(),
+  partials: truth().optional(),
+  endpointing: objectOf({
+    silenceMs: wholeNumber(SILENCE_MIN_MS, SILENCE_MAX_MS).optional(),
+    maxUtteranceMs: wholeNumber(UTTERANCE_MIN_MS, UTTERANCE_MAX_MS).optional(),
+  }).optional(),
+  words: truth().optional(),
+  resume: objectOf({
+    sessionId: textOf(0, 64),
+    fromAudioMs: numberBetween(0, Number.MAX_SAFE_INTEGER / 1_000),
+    nextUtteranceId: wholeNumber(1, UTTERANCE_ID_MAX),
+  }).optional(),
 });
-const MESSAGE = z.discriminatedUnion('type', [
-  START,
-  z.object({ type: z.literal('flush'), id: z.string().min(1).max(FLUSH_ID_MAX_LENGTH) }),
-  z.object({ type: z.literal('stop') }),
-  z.object({ type: z.literal('keepAlive') }),
-]);
+const MESSAGE = z.discriminatedUnion(
+  'type',
+  [
+    START,
+    objectOf({ type: z.literal('flush'), id: textOf(1, FLUSH_ID_MAX_LENGTH) }),
+    objectOf({ type: z.literal('stop') }),
+    objectOf({ type: z.literal('keepAlive') }),
+  ],
+  {
+    error: ({ input }) =>
+      isObject(input) ? 'expected one of start, flush, stop, keepAlive' : 'expected an object',
+  },
+);
 
-/** Parses a text frame. Throws `ProtocolError` (`bad_message`) that names every field that is wrong. */
+/** Parses a text frame. Throws `ProtocolError` that names every field that is wrong: `bad_settings` in a `start`, else `bad_message`. */
 export function parseClientMessage(text: string): ClientMessage {
   let json: unknown;
   try {
@@ -67,13 +75,14 @@ export function parseClientMessage(text: string): ClientMessage {
   } catch (cause) {
     throw new ProtocolError('bad_message', 'a text frame must be one JSON object', { cause });
   }
-  return checked(MESSAGE.safeParse(json)) as ClientMessage;
+  const isStart = isObject(json) && 'type' in json && json.type === 'start';
+  return checked(MESSAGE.safeParse(json), isStart ? 'bad_settings' : 'bad_message') as ClientMessage;
 }
 
 /**
  * The `start` message that a URL's query stands for, or undefined if it names no setting. Names are those of the
  * message, dotted: `?audio.encoding=opus&endpointing.silenceMs=300`; `encoding`, `sampleRateHz`, `channels`,
- * `silenceMs` and `maxUtteranceMs` work alone too. Unknown names are ignored. Throws `ProtocolError` (`bad_message`)
+ * `silenceMs` and `maxUtteranceMs` work alone too. Unknown names are ignored. Throws `ProtocolError` (`bad_settings`)
  * that names every setting that is wrong or there twice.
  */
 export function startFromQuery(query: URLSearchParams): StartMessage | undefined {
@@ -109,8 +118,8 @@ export function startFromQuery(query: URLSearchParams): StartMessage | undefined
     words: toBoolean(pick('words')),
     ...(isResume ? { resume } : {}),
   };
-  if (repeated.length > 0) throw new ProtocolError('bad_message', repeated.join('; '));
-  return named.length === 0 ? undefined : (checked(START.safeParse(message)) as StartMessage);
+  if (repeated.length > 0) throw new ProtocolError('bad_settings', repeated.join('; '));
+  return named.length === 0 ? undefined : (checked(START.safeParse(message), 'bad_settings') as StartMessage);
 }
 
 /** The token in a connection's first message. Throws `ProtocolError` if that is no valid message. */
@@ -155,12 +164,13 @@ export function settingsOf(
   };
 }
 
-function checked(result: z.ZodSafeParseResult<unknown>): unknown {
+function checked(result: z.ZodSafeParseResult<unknown>, code: 'bad_message' | 'bad_settings'): unknown {
   if (result.success) return result.data;
-  const faults = result.error.issues.map(
-    (issue) => `${issue.path.length === 0 ? 'message' : issue.path.join('.')}: ${issue.message}`,
-  );
-  throw new ProtocolError('bad_message', faults.join('; '));
+  throw new ProtocolError(code, describeFaults(result.error));
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Text that is no number stays text, so that validation names the field and what it wants. */

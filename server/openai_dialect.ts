@@ -86,7 +86,7 @@ class OpenaiDialect implements ConnectionListener {
       },
     });
     this.#socket.guarded(() => {
-      this.#open();
+      this.#open(this.#settings);
       this.#sendSession(isBeta ? 'transcription_session.created' : 'session.created');
     });
   }
@@ -149,32 +149,39 @@ class OpenaiDialect implements ConnectionListener {
   }
 
   #update({ type, session }: ClientEvent): void {
-    this.#settings = updatedSettings(this.#settings, session, this.#parts.defaults.model);
-    if (!isDeepStrictEqual(this.#engine?.opened, this.#wanted())) this.#open();
+    const settings = updatedSettings(this.#settings, session, this.#parts.defaults.model);
+    if (!isDeepStrictEqual(this.#engine?.opened, this.#wanted(settings))) {
+      // One that ends and one that is heard: more would be places that nobody else gets.
+      if (this.#socket.sessionCount > 1) {
+        const what = 'the audio settings are still being changed; wait for the text of what was said before';
+        throw new ProtocolError('bad_settings', what);
+      }
+      this.#open(settings);
+    }
+    this.#settings = settings;
     this.#sendSession(type.replace(/update$/, 'updated'));
   }
 
-  #wanted(): Engine['opened'] {
-    const { defaults } = this.#parts;
-    return { format: formatOf(this.#settings), endpointing: endpointingOf(this.#settings, defaults) };
+  #wanted(settings: RealtimeSettings): Engine['opened'] {
+    return { format: formatOf(settings), endpointing: endpointingOf(settings, this.#parts.defaults) };
   }
 
   /** Opens a session as the settings want it. The one before says what it has heard, if it has. Throws `OverloadError`. */
-  #open(): void {
+  #open(settings: RealtimeSettings): void {
     const before = this.#engine;
     if (before?.hasAudio === true) before.session.stop();
     else if (before !== undefined) this.#socket.discard(before.session);
-    const opened = this.#wanted();
-    const hasTurnDetection = this.#settings.turnDetection !== null;
+    const opened = this.#wanted(settings);
+    const hasTurnDetection = settings.turnDetection !== null;
     const session = this.#socket.open(
       {
-        ...{ ...opened, partials: true, words: false, isPaced: false },
+        ...{ ...opened, partials: true, words: false, isPaced: false, tellsCuts: true },
         originAudioMs: Math.round(this.#appendedMs),
         firstUtteranceId: this.#engineCount++ * UTTERANCES_PER_SESSION_COUNT + 1,
         ...{ idleMaxMs: SESSION_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS },
       },
       (event) => {
-        this.#onEvent(event, { hasTurnDetection, isCurrent: this.#engine?.session === session });
+        this.#onEvent(event, { hasTurnDetection });
       },
     );
     this.#engine = { session, opened, hasAudio: false };
@@ -216,10 +223,7 @@ class OpenaiDialect implements ConnectionListener {
     else this.#sendNoItem(event_id, 'item_delete_invalid_item_id');
   }
 
-  #onEvent(
-    event: DialectEvent,
-    from: { readonly hasTurnDetection: boolean; readonly isCurrent: boolean },
-  ): void {
+  #onEvent(event: DialectEvent, from: { readonly hasTurnDetection: boolean }): void {
     switch (event.type) {
       case 'speechEnd':
         if (from.hasTurnDetection) this.#committedMs = Math.max(this.#committedMs, event.audioMs);
@@ -230,11 +234,15 @@ class OpenaiDialect implements ConnectionListener {
       case 'final':
         this.#items.heard({ event, ...from });
         return;
+      case 'cut':
+        this.#items.cut(event.id);
+        return;
       case 'flushed':
         this.#items.flushed(event.id);
         return;
       case 'done':
-        if (from.isCurrent) this.#socket.finish();
+        // It is the last one, and this one is counted still.
+        if (this.#socket.sessionCount === 1) this.#socket.finish();
         return;
       case 'notice':
       case 'goAway':

@@ -19,6 +19,8 @@ interface Item {
   isCommitted: boolean;
   /** The client's commit is on its way through the audio path: more may come before it. */
   isFlushing: boolean;
+  /** Its flush has reached the audio: what begins from then on is not its own. */
+  isCut: boolean;
   /** The client does not want it: nothing is said of it. */
   isCleared: boolean;
 }
@@ -71,6 +73,12 @@ export class OpenaiItems {
     return item.id;
   }
 
+  /** All that was said before the flush of an item has begun. */
+  cut(id: string): void {
+    const item = this.#flushing.find((candidate) => candidate.id === id);
+    if (item !== undefined) item.isCut = true;
+  }
+
   /** Every final before the flush of an item has come. */
   flushed(id: string): void {
     const index = this.#flushing.findIndex((item) => item.id === id);
@@ -113,8 +121,9 @@ export class OpenaiItems {
   }
 
   #onSpeechStart(event: EventOf<'speechStart'>, hasTurnDetection: boolean): void {
-    const isNew = this.#flushing.length === 0 && this.#open === undefined;
-    const item = this.#flushing[0] ?? (this.#open ??= newItem());
+    const flushing = this.#flushing.find(({ isCut }) => !isCut);
+    const isNew = flushing === undefined && this.#open === undefined;
+    const item = flushing ?? (this.#open ??= newItem());
     item.shown.set(event.utteranceId, '');
     this.#itemOf.set(event.utteranceId, item);
     if (!isNew || !hasTurnDetection) return;
@@ -197,7 +206,14 @@ export class OpenaiItems {
 function newItem(): Item {
   return {
     ...{ id: `item_${randomUUID().replaceAll('-', '')}`, texts: [], shown: new Map() },
-    ...{ heardMs: 0, hasDeltas: false, isCommitted: false, isFlushing: false, isCleared: false },
+    ...{
+      heardMs: 0,
+      hasDeltas: false,
+      isCommitted: false,
+      isFlushing: false,
+      isCut: false,
+      isCleared: false,
+    },
   };
 }
 

@@ -9,29 +9,26 @@ import {
 import type { Caller } from './access.ts';
 import { EPHEMERAL_PREFIX } from './credentials.ts';
 import type { DialectParts, RequestRefusal, Responder, TextAnswer } from './dialect.ts';
+import { describeFaults, objectOf, oneOf, textOf, wholeNumber } from './field_rules.ts';
 import { initialSettings, sessionObject } from './openai_session.ts';
 import { hearRecording, type HeardRecording } from './recording.ts';
 import { checkLanguage } from './spoken_language.ts';
-import { renderTranscript } from './transcript_format.ts';
+import { renderTranscript } from '../client/transcript_format.ts';
 import type { HttpAnswer, HttpRequest } from './transport.ts';
 
-const FORM = z.object({
+const FORM = objectOf({
   file: z.instanceof(Blob, { error: 'expected a file' }),
-  language: z.string().max(35).optional(),
-  response_format: z
-    .enum(['json', 'text', 'srt', 'vtt', 'verbose_json'], {
-      error: 'expected json, text, srt, vtt or verbose_json',
-    })
-    .default('json'),
-  stream: z.literal('false', { error: 'expected false: events come over a WebSocket' }).optional(),
-  'timestamp_granularities[]': z.array(z.enum(['word', 'segment'])).default([]),
+  language: textOf(0, 35).optional(),
+  response_format: oneOf(['json', 'text', 'srt', 'vtt', 'verbose_json']).default('json'),
+  stream: oneOf(['false'], ': events come over a WebSocket').optional(),
+  'timestamp_granularities[]': z.array(oneOf(['word', 'segment'])).default([]),
 });
 type Form = z.infer<typeof FORM>;
 
-const SECRET = z.object({
-  expires_after: z
-    .object({ seconds: z.int().min(CLIENT_SECRET_MIN_SECONDS).max(CLIENT_SECRET_MAX_SECONDS).optional() })
-    .optional(),
+const SECRET = objectOf({
+  expires_after: objectOf({
+    seconds: wholeNumber(CLIENT_SECRET_MIN_SECONDS, CLIENT_SECRET_MAX_SECONDS).optional(),
+  }).optional(),
 });
 
 /** What is answered to POST, by path. */
@@ -123,7 +120,7 @@ async function readForm({ headers, body }: HttpRequest): Promise<Form> {
   const type = headers.get('content-type') ?? '';
   const wrong = new ProtocolError('bad_settings', 'send multipart/form-data with a `file`');
   if (!type.startsWith('multipart/form-data')) throw wrong;
-  const answer = new Response(body, { headers: { 'Content-Type': type } });
+  const answer = new Response(new Uint8Array(body), { headers: { 'Content-Type': type } });
   // eslint-disable-next-line @typescript-eslint/no-deprecated -- for bodies of any size; this one is bounded, and here
   const form = await answer.formData().catch(() => {
     throw wrong;
@@ -162,6 +159,5 @@ function parseBody(body: Uint8Array): unknown {
 function checked<T>(schema: z.ZodType<T>, fields: unknown): T {
   const read = schema.safeParse(fields);
   if (read.success) return read.data;
-  const faults = read.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new ProtocolError('bad_settings', faults.join('; '));
+  throw new ProtocolError('bad_settings', describeFaults(read.error));
 }

@@ -6,8 +6,15 @@ import { z } from 'zod';
 import type { AudioFormat } from '../pipeline/audio.ts';
 import type { Endpointing } from '../pipeline/contracts.ts';
 import { ProtocolError } from '../pipeline/errors.ts';
-import { PCM_RATE_MAX_HZ, PCM_RATE_MIN_HZ, SILENCE_MAX_MS, SILENCE_MIN_MS } from '../pipeline/limits.ts';
+import {
+  PCM_RATE_MAX_HZ,
+  PCM_RATE_MIN_HZ,
+  SESSION_MAX_MS,
+  SILENCE_MAX_MS,
+  SILENCE_MIN_MS,
+} from '../pipeline/limits.ts';
 import type { DialectParts } from './dialect.ts';
+import { describeFaults, numberBetween, objectOf, oneOf, textOf, wholeNumber } from './field_rules.ts';
 import { checkLanguage } from './spoken_language.ts';
 
 const PCM_RATE_HZ = 24_000;
@@ -16,57 +23,68 @@ const EAGERNESS_SILENCE_MS = { low: 1_500, medium: 800, auto: 800, high: 500 } a
 
 const G711_RATE_HZ = 8_000;
 
-const format = z.discriminatedUnion('type', [
-  z.object({
-    type: z.literal('audio/pcm'),
-    rate: z.int().min(PCM_RATE_MIN_HZ).max(PCM_RATE_MAX_HZ).default(PCM_RATE_HZ),
-  }),
-  z.object({ type: z.literal('audio/pcmu') }),
-  z.object({ type: z.literal('audio/pcma') }),
-]);
-const betaFormat = z.enum(['pcm16', 'g711_ulaw', 'g711_alaw']);
-const transcription = z.looseObject({
-  model: z.string().optional(),
-  language: z.string().max(35).optional(),
-});
-const turnDetection = z.discriminatedUnion('type', [
-  z.looseObject({
-    type: z.literal('server_vad'),
-    threshold: z.number().default(0.5),
-    prefix_padding_ms: z.number().default(300),
-    silence_duration_ms: z.number().min(0).default(500),
-  }),
-  z.looseObject({
-    type: z.literal('semantic_vad'),
-    eagerness: z.enum(['low', 'medium', 'high', 'auto']).default('auto'),
-  }),
-]);
-const noiseReduction = z.looseObject({ type: z.string().optional() });
-const include = z.array(z.string()).max(16);
+const FORMAT_NAMES = ['audio/pcm', 'audio/pcmu', 'audio/pcma'] as const;
+const DETECTION_NAMES = ['server_vad', 'semantic_vad'] as const;
+
+/** Of a union that its `type` tells apart. */
+function typeRule(names: readonly string[]): { readonly error: string } {
+  return { error: `expected an object whose type is one of ${names.join(', ')}` };
+}
+
+const format = z.discriminatedUnion(
+  'type',
+  [
+    objectOf({
+      type: z.literal('audio/pcm'),
+      rate: wholeNumber(PCM_RATE_MIN_HZ, PCM_RATE_MAX_HZ).default(PCM_RATE_HZ),
+    }),
+    objectOf({ type: z.literal('audio/pcmu') }),
+    objectOf({ type: z.literal('audio/pcma') }),
+  ],
+  typeRule(FORMAT_NAMES),
+);
+const betaFormat = oneOf(['pcm16', 'g711_ulaw', 'g711_alaw']);
+const transcription = objectOf({
+  model: textOf(0, 100).optional(),
+  language: textOf(0, 35).optional(),
+}).loose();
+const turnDetection = z.discriminatedUnion(
+  'type',
+  [
+    objectOf({
+      type: z.literal('server_vad'),
+      threshold: numberBetween(0, 1).default(0.5),
+      prefix_padding_ms: numberBetween(0, SESSION_MAX_MS).default(300),
+      silence_duration_ms: numberBetween(0, SESSION_MAX_MS).default(500),
+    }).loose(),
+    objectOf({
+      type: z.literal('semantic_vad'),
+      eagerness: oneOf(['low', 'medium', 'high', 'auto']).default('auto'),
+    }).loose(),
+  ],
+  typeRule(DETECTION_NAMES),
+);
+const noiseReduction = objectOf({}).loose();
+const include = z.array(textOf(0, 100), { error: 'expected a list of names' });
 
 /** What a client may change; a field that is not there stays as it is. */
-const UPDATE = z.object({
-  audio: z
-    .object({
-      input: z
-        .object({
-          format: format.optional(),
-          transcription: transcription.nullable().optional(),
-          turn_detection: turnDetection.nullable().optional(),
-          noise_reduction: noiseReduction.nullable().optional(),
-        })
-        .optional(),
-    })
-    .optional(),
+const UPDATE = objectOf({
+  audio: objectOf({
+    input: objectOf({
+      format: format.optional(),
+      transcription: transcription.nullable().optional(),
+      turn_detection: turnDetection.nullable().optional(),
+      noise_reduction: noiseReduction.nullable().optional(),
+    }).optional(),
+  }).optional(),
   include: include.nullable().optional(),
 });
 /** The same in the words of the beta. */
-const BETA_UPDATE = z.object({
+const BETA_UPDATE = objectOf({
   input_audio_format: betaFormat.optional(),
   input_audio_transcription: transcription.nullable().optional(),
   turn_detection: turnDetection.nullable().optional(),
   input_audio_noise_reduction: noiseReduction.nullable().optional(),
-  include: include.nullable().optional(),
 });
 
 /** The settings in force. */
@@ -125,12 +143,10 @@ function firstOf<T>(one: T | undefined, other: T | undefined, fallback: T): T {
 }
 
 function checked<T>(schema: z.ZodType<T>, update: unknown): T {
-  const read = schema.safeParse(update);
-  if (read.success) return read.data;
-  const faults = read.error.issues.map(
-    ({ path, message }) => `${['session', ...path].join('.')}: ${message}`,
-  );
-  throw new ProtocolError('bad_settings', faults.join('; '));
+  // Wrapped, so that the faults are named as the event names them.
+  const read = objectOf({ session: schema }).safeParse({ session: update });
+  if (read.success) return read.data.session;
+  throw new ProtocolError('bad_settings', describeFaults(read.error));
 }
 
 /** How the audio of a session is to be read. */

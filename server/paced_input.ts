@@ -1,6 +1,6 @@
 /** What a client says to a session that takes it at its own pace: one thing after the other, each as soon as it is taken. */
 import type { Cancel, Clock } from '../pipeline/clock.ts';
-import { PACED_RETRY_MS } from '../pipeline/limits.ts';
+import { INPUT_OVERHEAD_BYTES, PACED_RETRY_MS } from '../pipeline/limits.ts';
 
 /** Says one thing; `full` if that has to be tried again. */
 export type Act = () => 'accepted' | 'full';
@@ -20,8 +20,9 @@ export class PacedInput {
     return this.#waitingBytes;
   }
 
-  /** Does `act` at once if nothing waits before it; `bytes` is what it holds. */
-  push(act: Act, bytes = 0): void {
+  /** Does `act` at once if nothing waits before it; `heldBytes` is what it holds; it counts for some itself. */
+  push(act: Act, heldBytes = 0): void {
+    const bytes = heldBytes + INPUT_OVERHEAD_BYTES;
     this.#waiting.push({ act, bytes });
     this.#waitingBytes += bytes;
     if (this.#cancel === undefined) this.#go();

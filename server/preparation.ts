@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { MoonshineEntry } from '../models/catalogue.ts';
 import { sweepPreparation, type PreparedFolder } from '../models/prepared_folder.ts';
 import type { RecogniserOptions } from '../models/recogniser.ts';
+import { RUNTIME_ENVIRONMENT } from '../models/runtime_environment.ts';
 import { preparedDir, preparedState } from '../models/weights.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { PREPARATION_MAX_MS } from '../pipeline/limits.ts';
@@ -30,7 +31,10 @@ export async function ensurePrepared(entry: MoonshineEntry, context: Preparation
   stderr.write(`${entry.id}: preparing for this machine\n`);
   const options: RecogniserOptions = { model: entry.id, modelsDir, device: 'cpu', threads: 1 };
   const modulePath = fileURLToPath(new URL('./preparation_main.js', import.meta.url));
-  const child = fork(modulePath, [JSON.stringify(options)], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  const child = fork(modulePath, [JSON.stringify(options)], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: { ...process.env, ...RUNTIME_ENVIRONMENT },
+  });
   child.stderr?.pipe(stderr, { end: false });
   const status = await endOf(child, signal);
   if (signal?.aborted === true) await sweepPreparation(preparedDir(entry.id, modelsDir));

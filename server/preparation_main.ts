@@ -1,11 +1,13 @@
 /** `node preparation_main.js <RecogniserOptions as JSON>`: prepares a model's graphs, apart from the gateway. */
 import { prepareRecogniser, type RecogniserOptions } from '../models/recogniser.ts';
 import { EXIT_ORPHANED } from '../pipeline/errors.ts';
+import { ignoreStraySignals } from './stray_signals.ts';
 
 // Nobody waits for it any more. What it leaves behind is swept by the next preparation.
 process.once('disconnect', () => process.exit(EXIT_ORPHANED));
-// A terminal's Ctrl-C reaches the whole group; the parent decides when this ends.
-process.on('SIGINT', () => undefined);
+// A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the parent decides when this ends.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
+ignoreStraySignals();
 const { warning } = await prepareRecogniser(JSON.parse(process.argv[2] ?? '{}') as RecogniserOptions);
 if (warning !== undefined) process.stderr.write(`${warning}\n`);
 process.exit(0);

@@ -4,12 +4,12 @@
  */
 import { open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isOpenToOthers, makeFolder } from './new_folder.ts';
+import { isOpenToOthers, makePrivateFolder } from '../models/new_folder.ts';
 
 /** What is needed of node:fs, so that tests can have full and slow disks. */
 export interface FileSystem {
   /** Makes the folder, for its owner alone; one that is there is left as it is. */
-  makeFolder(path: string): Promise<unknown>;
+  makeFolder(path: string): Promise<void>;
   /** True if others than the owner can look into the folder. */
   isOpenToOthers(path: string): Promise<boolean>;
   list(path: string): Promise<readonly string[]>;
@@ -22,7 +22,7 @@ export interface FileSystem {
 
 /** The real one. */
 export const diskFileSystem: FileSystem = {
-  makeFolder,
+  makeFolder: makePrivateFolder,
   isOpenToOthers,
   list: (path) => readdir(path),
   async facts(path) {

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Cancel, Clock } from '../pipeline/clock.ts';
 import {
-  JOB_DEATH_MAX_COUNT,
   QUARANTINE_AGE_MAX_MS,
   QUARANTINE_MAX_BYTES,
   QUARANTINE_MAX_COUNT,
@@ -12,6 +11,7 @@ import {
 } from '../pipeline/limits.ts';
 import type { Poison, Quarantine } from '../pipeline/poison_memory.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
+import { DiskQueue } from './disk_queue.ts';
 import type { Log } from './log.ts';
 import { PrivateFolder, type FileSystem } from './private_folder.ts';
 import type { Config } from './settings.ts';
@@ -96,20 +96,21 @@ export class DiskQuarantine implements Quarantine {
   readonly #folder: PrivateFolder;
   /** Content hashes by the name of their file. */
   readonly #onDisk = new Map<string, string>();
-  #last: Promise<void> = Promise.resolve();
+  readonly #queue: DiskQueue;
   #cancelSweep: Cancel | undefined;
   #isClosed = false;
 
   constructor(options: DiskQuarantineOptions) {
     this.#options = options;
-    const { folder, now, files } = options;
+    const { folder, now, files, clock } = options;
+    this.#queue = new DiskQueue(clock);
     this.#folder = openQuarantineFolder(folder, { now, ...(files === undefined ? {} : { files }) });
   }
 
-  /** Tells what is on disk and begins to look after it. Never rejects. */
+  /** Tells what is on disk and begins to look after it. Never rejects, and does not wait for long. */
   async open(): Promise<void> {
     if (this.#options.mode === 'off') return;
-    await this.#guard(async () => {
+    this.#enqueue(async () => {
       await this.#folder.open(() => {
         const { log, folder } = this.#options;
         log.warn('others can look into the folder of the quarantine, but read nothing', { folder });
@@ -120,6 +121,7 @@ export class DiskQuarantine implements Quarantine {
         this.#options.onKnown(record, Math.max(0, ageMs));
       }
     });
+    await this.#queue.settled();
     this.#armSweep();
   }
 
@@ -142,14 +144,14 @@ export class DiskQuarantine implements Quarantine {
         this.#options.onForgotten(contentHash);
       }
     });
-    return this.#last;
+    return this.#queue.settled();
   }
 
-  /** Ends the sweeps and resolves when what was kept is written. Idempotent. */
+  /** Ends the sweeps and resolves when what was kept is written, or the disk does not answer. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelSweep?.();
-    await this.#last;
+    await this.#queue.settled();
   }
 
   async #write(poison: Poison, pcm: Int16Array | undefined): Promise<void> {
@@ -161,7 +163,6 @@ export class DiskQuarantine implements Quarantine {
       id,
       at: now().toISOString(),
       ...poison,
-      deathCount: JOB_DEATH_MAX_COUNT,
       model,
       earwitness: VERSION,
       audioFile,
@@ -182,15 +183,20 @@ export class DiskQuarantine implements Quarantine {
   }
 
   #enqueue(work: () => Promise<void>): void {
-    this.#last = this.#last.then(() => this.#guard(work));
+    const verdict = this.#queue.push(() => this.#guard(work));
+    if (verdict === 'full') this.#fail(new Error('too much waits for the disk'));
   }
 
   async #guard(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      this.#options.telemetry.count('quarantine_write_failures_total', {});
-      this.#options.log.error('the quarantine cannot be kept on disk', { err: error });
+      this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): void {
+    this.#options.telemetry.count('quarantine_write_failures_total', {});
+    this.#options.log.error('the quarantine cannot be kept on disk', { err: error });
   }
 }

@@ -1,6 +1,6 @@
 /** A recorded file as one session like any other: given to it as fast as it is taken, and heard to its end. */
 import type { Cancel } from '../pipeline/clock.ts';
-import { LimitError, ProtocolError } from '../pipeline/errors.ts';
+import { LimitError, ProtocolError, OverloadError } from '../pipeline/errors.ts';
 import {
   RECORDED_FINAL_OBJECTIVE_MS,
   RECORDED_MAX_MS,
@@ -27,7 +27,7 @@ export interface HeardRecording {
 
 /**
  * Transcribes a file. Rejects with a `TranscriptionError`: `bad_settings` for one that is no file, `unsupported_audio`,
- * `overloaded`, `session_too_long` if it cannot be heard within RECORDED_MAX_MS.
+ * `overloaded`, `message_too_large` if it cannot be heard within RECORDED_MAX_MS.
  */
 export async function hearRecording(
   recording: Recording,
@@ -51,11 +51,20 @@ export async function hearRecording(
         if (event.type === 'final' && event.text !== '') finals.push(event);
         else if (event.type === 'done') resolve({ durationMs: event.audioMs, finals });
         else if (event.type === 'failed') reject(event.error);
+        else if (event.type === 'goAway') {
+          // What comes after it would not be heard.
+          registry.abandon(session, 'failed');
+          reject(
+            new OverloadError('draining', 'the server is shutting down; send the file again', {
+              retryable: true,
+            }),
+          );
+        }
       });
       cancelDeadline = clock.after(RECORDED_MAX_MS, () => {
         registry.abandon(session, 'failed');
         const what = `a file must be heard within ${RECORDED_MAX_MS / 1_000} s; send it in parts, or over a WebSocket`;
-        reject(new LimitError('session_too_long', what));
+        reject(new LimitError('message_too_large', what));
       });
       for (const piece of slicesOf(bytes, RECORDED_PIECE_BYTES)) input.push(() => session.push(piece));
       input.push(() => {

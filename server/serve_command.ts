@@ -1,24 +1,45 @@
 /** `earwitness serve`: a server until it is told to stop. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../pipeline/clock.ts';
+import { LATE_MESSAGE_GRACE_MS } from '../pipeline/limits.ts';
+import type { CounterName, Telemetry } from '../pipeline/telemetry.ts';
 import type { Config } from './config.ts';
+import { CrashReports } from './crash_reports.ts';
 import { startServer, type RunningServer } from './gateway.ts';
 import type { RootLog } from './log.ts';
 import { ensureModels, type Output } from './models_command.ts';
-import { Supervisor, type GatewayReady } from './supervisor.ts';
+import { reportArguments } from './node_report.ts';
+import { ignoreStraySignals } from './stray_signals.ts';
+import { Supervisor } from './supervisor.ts';
+import { openSupervisorLink, type SupervisorLink } from './supervisor_link.ts';
 import { SILERO_VAD_V5 } from '../models/catalogue.ts';
 
 /**
  * Runs the gateway in a process of its own and starts it again when it dies; resolves to the exit status.
  * `args` are those of the command line after `serve`.
  */
-export async function superviseServe(args: readonly string[], log: RootLog): Promise<number> {
+export async function superviseServe(args: readonly string[], config: Config, log: RootLog): Promise<number> {
+  const written = new WrittenReports();
+  const reports = new CrashReports({
+    folder: config.crashDir,
+    maxCount: config.crashReportsMax,
+    clock: systemClock,
+    now: () => new Date(),
+    telemetry: written,
+    log,
+  });
   const supervisor = new Supervisor({
     modulePath: fileURLToPath(new URL('./main.js', import.meta.url)),
     args: ['serve', ...args],
+    execArgv: reportArguments(config.crashDir),
     clock: systemClock,
     random: Math.random,
     log,
+    record: (facts) => {
+      reports.record(facts);
+    },
+    reportCount: () => written.total,
   });
   const stop = (): void => {
     supervisor.stop();
@@ -31,22 +52,31 @@ export async function superviseServe(args: readonly string[], log: RootLog): Pro
   // Between two gateways nothing else keeps this process alive: the clock's timers do not.
   const stayAlive = setInterval(() => undefined, 60_000);
   try {
+    await reports.open();
     return await supervisor.run();
   } finally {
     clearInterval(stayAlive);
     process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload);
     heedAgain();
+    await reports.close();
   }
 }
 
-/** Tools send these for purposes of their own; by default each ends the process. Returns what undoes it. */
-function ignoreStraySignals(): () => void {
-  const stray = ['SIGALRM', 'SIGUSR2'] as const;
-  const ignore = (): void => undefined;
-  for (const signal of stray) process.on(signal, ignore);
-  return () => {
-    for (const signal of stray) process.off(signal, ignore);
-  };
+/** The supervisor has no metrics of its own; how many reports it wrote is exported by its gateway. */
+class WrittenReports implements Telemetry {
+  total = 0;
+
+  count(name: CounterName): void {
+    if (name === 'crash_reports_total') this.total++;
+  }
+
+  set(): void {
+    // It has no gauges.
+  }
+
+  observe(): void {
+    // It has no histograms.
+  }
 }
 
 /** Where the program speaks. */
@@ -72,14 +102,15 @@ export async function serve(config: Config, io: ServeStreams): Promise<number> {
   try {
     const ended = await fetchModels(config, io, signals);
     if (ended !== undefined) return ended;
-    server = await startServer(config, io.log);
+    server = await startServer(config, io.log, { supervisor: signals.supervisor });
     for (const warning of server.warnings) io.stderr.write(`earwitness: ${warning}\n`);
     return await serveUntil(signals, server, io);
   } finally {
     signals.close();
     process.off('SIGHUP', reload);
     heedAgain();
-    await server?.close();
+    // Who asked twice does not want to wait; the workers end when their gateway has gone.
+    if (!signals.wasAskedTwice) await server?.close();
   }
 }
 
@@ -95,7 +126,9 @@ async function fetchModels(
   return Promise.race([
     fetching.then(
       () => undefined,
-      (error: unknown) => {
+      async (error: unknown) => {
+        // A signal to the whole group ends npm too, and what it asks of us may still be on its way.
+        await Promise.race([signals.first, pause(LATE_MESSAGE_GRACE_MS)]);
         if (asked.aborted) return 0;
         throw error;
       },
@@ -114,12 +147,11 @@ async function serveUntil(
   const { url, adminUrl, voskUrl } = server;
   stdout.write(`Earwitness listens on ${url} (metrics and health on ${adminUrl})\n`);
   if (voskUrl !== undefined) stdout.write(`vosk clients find it on ${voskUrl}\n`);
-  process.send?.({
-    type: 'gatewayReady',
+  signals.supervisor.ready({
     port: portOf(url),
     adminPort: portOf(adminUrl),
     ...(voskUrl === undefined ? {} : { voskPort: portOf(voskUrl) }),
-  } satisfies GatewayReady);
+  });
   return stop(await signals.first);
 
   async function stop(name: string): Promise<number> {
@@ -139,12 +171,14 @@ interface SignalWatch {
   readonly second: Promise<string>;
   /** Aborted by the first. */
   readonly asked: AbortSignal;
+  readonly wasAskedTwice: boolean;
+  readonly supervisor: SupervisorLink;
   close(): void;
 }
 
 /**
- * Under a supervisor only SIGTERM counts, since Ctrl-C reaches the whole group and the supervisor passes it on; a
- * supervisor that has gone is a request too.
+ * Under a supervisor only what it says counts: a signal to the whole group, from a terminal or from systemd, reaches
+ * both, and the supervisor passes it on. A supervisor that has gone is a request too.
  */
 function watchSignals(): SignalWatch {
   const resolvers: ((name: string) => void)[] = [];
@@ -152,30 +186,28 @@ function watchSignals(): SignalWatch {
     new Promise((resolve) => {
       resolvers.push(resolve);
     });
-  const first = next();
-  const second = next();
+  const [first, second] = [next(), next()];
   const asking = new AbortController();
   const hear = (name: string): void => {
     resolvers.shift()?.(name);
     asking.abort();
   };
-  const isSupervised = process.send !== undefined;
-  const onTerm = (): void => {
-    hear('SIGTERM');
+  const supervisor = openSupervisorLink(hear);
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (!supervisor.isSupervised) hear(name);
   };
-  const onInterrupt = (): void => {
-    if (!isSupervised) hear('SIGINT');
-  };
-  const onOrphaned = (): void => {
-    hear('the supervisor has gone');
-  };
-  process.on('SIGTERM', onTerm).on('SIGINT', onInterrupt).on('disconnect', onOrphaned);
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   return {
     first,
     second,
     asked: asking.signal,
+    get wasAskedTwice() {
+      return resolvers.length === 0;
+    },
+    supervisor,
     close: () => {
-      process.off('SIGTERM', onTerm).off('SIGINT', onInterrupt).off('disconnect', onOrphaned);
+      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+      supervisor.close();
     },
   };
 }

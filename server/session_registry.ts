@@ -4,12 +4,14 @@ import type { AudioPool } from '../pipeline/audio_pool.ts';
 import type { Cancel, Clock } from '../pipeline/clock.ts';
 import { OverloadError, type TranscriptionError } from '../pipeline/errors.ts';
 import {
+  CROWDED_RETRY_AFTER_SECONDS,
   DRAINING_RETRY_AFTER_SECONDS,
   DRAIN_MAX_MS,
   FULL_RETRY_AFTER_SECONDS,
   LATE_MESSAGE_GRACE_MS,
   OVERLOAD_RETRY_AFTER_SECONDS,
   QUIET_MIN_MS,
+  STARTS_AWAITED_MAX_COUNT,
   TICK_INTERVAL_MS,
   UNREADY_RETRY_AFTER_SECONDS,
 } from '../pipeline/limits.ts';
@@ -38,7 +40,7 @@ export interface SessionRegistryOptions {
 /** Why a connection is refused, and when it may try again. */
 export interface Refusal {
   readonly error: OverloadError;
-  readonly reason: 'overloaded' | 'draining' | 'unavailable';
+  readonly reason: 'overloaded' | 'crowded' | 'draining' | 'unavailable';
   readonly retryAfterSeconds: number;
 }
 
@@ -49,6 +51,7 @@ export class SessionRegistry {
   #cancelTick: Cancel | undefined;
   #tickDueAtMs = Infinity;
   #isDraining = false;
+  #awaitedCount = 0;
   #resolveEmpty: (() => void) | undefined;
 
   constructor(options: SessionRegistryOptions) {
@@ -87,6 +90,26 @@ export class SessionRegistry {
         OVERLOAD_RETRY_AFTER_SECONDS,
       );
     return undefined;
+  }
+
+  /** Why no connection may be opened now that has yet to say what it wants. */
+  crowdRefusal(): Refusal | undefined {
+    if (this.#awaitedCount < STARTS_AWAITED_MAX_COUNT) return undefined;
+    return refuse(
+      'crowded',
+      'too many connections have not sent their `start`; send settings in the query, or try again',
+      CROWDED_RETRY_AFTER_SECONDS,
+    );
+  }
+
+  /** Counts a connection that has yet to say what it wants, until what this returns is called. */
+  awaitStart(): () => void {
+    this.#awaitedCount++;
+    let isAwaited = true;
+    return () => {
+      if (isAwaited) this.#awaitedCount--;
+      isAwaited = false;
+    };
   }
 
   /** Opens a session. Throws `OverloadError` when there is a refusal. */
@@ -143,7 +166,7 @@ export class SessionRegistry {
       .sort((a, b) => b.quietMs - a.quietMs);
     if (quietest === undefined) return false;
     // Where to go on comes first, then that it should be elsewhere.
-    quietest.session.drain(0);
+    quietest.session.drain();
     const what = 'the server needs its room for people who speak; connect again';
     quietest.session.fail(new OverloadError('shed', what, { retryable: true }));
     this.#options.telemetry.count('sessions_shed_total', {});
@@ -157,7 +180,7 @@ export class SessionRegistry {
       this.#resolveEmpty = resolve;
     });
     this.#each((session) => {
-      session.drain(DRAIN_MAX_MS);
+      session.drain();
     });
     if (this.#sessions.size === 0) return;
     let cancelDeadline: Cancel | undefined;

@@ -6,6 +6,7 @@ import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
+import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
 import type { DialectName } from './dialect.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
@@ -13,6 +14,7 @@ import { isProxyRule } from './trusted_proxies.ts';
 import {
   ACCESS_COUNT_MAX,
   ALLOWED_ORIGINS_MAX_COUNT,
+  CORES_PER_AUDIO_WORKER_COUNT,
   CRASH_REPORTS_MAX_COUNT,
   INFERENCE_THREADS_MAX_COUNT,
   PARTIAL_INTERVAL_MAX_MS,
@@ -72,11 +74,11 @@ const ORIGINS_RULE = `expected up to ${ALLOWED_ORIGINS_MAX_COUNT} origins such a
 
 type Wording = Pick<Setting<unknown>, 'help' | 'placeholder' | 'isPath'>;
 
+/** A whole number, in digits where it comes as text. */
 function wholeNumber(min: number, max: number): z.ZodType<number> {
   const toNumber = (value: unknown): unknown =>
     typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
-  const error = `expected a whole number from ${min} to ${max}`;
-  return z.preprocess(toNumber, z.int({ error }).min(min, { error }).max(max, { error }));
+  return z.preprocess(toNumber, typedWholeNumber(min, max));
 }
 
 function name(what: string): z.ZodType<string> {
@@ -84,14 +86,9 @@ function name(what: string): z.ZodType<string> {
   return z.string({ error }).regex(/^\S(.*\S)?$/, { error });
 }
 
-function oneOf<const T extends string>(values: readonly [T, ...T[]], why = ''): z.ZodType<T> {
-  const list = values.length === 1 ? values[0] : `one of ${values.join(', ')}`;
-  return z.enum(values, { error: `expected ${list}${why}` });
-}
-
 const isTrue: z.ZodType<boolean> = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),
-  z.boolean({ error: 'expected true or false' }),
+  truth(),
 );
 
 /** A list of items that each keep the rule; as text they are separated by commas. */
@@ -202,7 +199,14 @@ export const SETTINGS = {
     help: 'what the model runs on',
     placeholder: 'name',
   }),
-  audioWorkers: fixed(workers, 1, { help: 'processes that decode audio and find speech in it', ...count }),
+  audioWorkers: {
+    schema: workers,
+    fallback: ({ processorCount }) =>
+      Math.min(Math.ceil(processorCount / CORES_PER_AUDIO_WORKER_COUNT), WORKERS_MAX_COUNT),
+    fallbackText: `one for every ${CORES_PER_AUDIO_WORKER_COUNT} cores`,
+    help: 'processes that decode audio and find speech in it',
+    ...count,
+  } satisfies Setting<number>,
   audioSpares: fixed(wholeNumber(0, WORKERS_MAX_COUNT), 1, {
     help: 'processes beyond those, loaded and empty, that take over when one dies',
     ...count,

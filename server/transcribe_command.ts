@@ -5,17 +5,17 @@ import { STREAM_PATH, type FinalMessage } from '../client/protocol.ts';
 import { StreamClient } from '../client/stream_client.ts';
 import { StreamError } from '../client/stream_error.ts';
 import { systemClock, type Clock } from '../pipeline/clock.ts';
-import { ConfigError, TranscriptionError } from '../pipeline/errors.ts';
+import { TranscriptionError, UsageError } from '../pipeline/errors.ts';
 import { SILERO_VAD_V5 } from '../models/catalogue.ts';
-import { checkReadable, readAudioFile } from './audio_file.ts';
-import type { Config } from './config.ts';
+import { checkReadable, readAudioFile, type FileMessage } from './audio_file.ts';
+import { TOKEN_VARIABLE, type Config } from './config.ts';
 import type { FileEncoding } from './file_encoding.ts';
 import { streamMessages } from './file_stream.ts';
 import { FirstConnection } from './first_connection.ts';
 import { LiveLine, type TerminalStream } from './live_line.ts';
 import type { RootLog } from './log.ts';
 import { ensureModels } from './models_command.ts';
-import { oneLine, renderTranscript, type TranscriptFormat } from './transcript_format.ts';
+import { oneLine, renderTranscript, type TranscriptFormat } from '../client/transcript_format.ts';
 
 /** What `transcribe` is asked to do. */
 export interface TranscribeOptions {
@@ -46,58 +46,65 @@ interface Target {
 /**
  * Transcribes files one after the other: 0 when all were, 1 when one could not be (`stderr` says why; the others are
  * still done). An abort of `signal` ends it quietly. Text is printed as it becomes final, the other forms file by file.
- * A server of its own is started only if there is a file to read, and with the weights it needs. Throws `ConfigError`
+ * A server of its own is started only when a file has been read, and with the weights it needs. Throws `UsageError`
  * for options that make no sense together and whatever starting a server throws.
  */
 export async function transcribeFiles(options: TranscribeOptions): Promise<number> {
   const { files, format, url, token, signal } = options;
   if (files.length > 1 && (format === 'srt' || format === 'vtt')) {
-    throw new ConfigError(
-      'bad_config',
-      `--format ${format} takes one file: subtitles belong to one recording`,
-    );
+    throw new UsageError(`--format ${format} takes one file: subtitles belong to one recording`);
   }
   if (url !== undefined) streamUrl(url);
-  else if (token !== undefined) throw new ConfigError('bad_config', '--token is for the server at --url');
-  const readable: string[] = [];
+  else if (token !== undefined) throw new UsageError('--token is for the server at --url');
+  const there: string[] = [];
   for (const file of files) {
-    if (await succeeds(file, checkReadable(file), options)) readable.push(file);
+    const isThere = checkReadable(file).then(() => true);
+    if ((await done(file, isThere, options)) === true) there.push(file);
   }
-  if (readable.length === 0) return 1;
-  let failedCount = files.length - readable.length;
-  const target = await openTarget(options);
+  let doneCount = 0;
+  let target: Target | undefined;
   try {
-    for (const file of readable) {
+    for (const file of there) {
+      const messages = await done(file, readAudioFile(file, options.encoding), options);
+      if (messages === undefined) continue;
+      target ??= await openTarget(options);
       if (isAborted(signal)) break;
-      if (!(await succeeds(file, transcribeFile(file, target.url, options), options))) failedCount++;
+      const recording = { file, messages, url: target.url };
+      if (await done(file, transcribe(recording, options), options)) doneCount++;
     }
   } finally {
-    await target.close();
+    await target?.close();
   }
-  return failedCount === 0 ? 0 : 1;
+  return doneCount === files.length ? 0 : 1;
 }
 
-/** Whether the work on a file was done; if not, `stderr` says why. Throws what is no fault of file or server. */
-async function succeeds(file: string, work: Promise<void>, { stderr }: TranscribeOptions): Promise<boolean> {
+/** What came of the work on a file; undefined if it failed: `stderr` says why. Throws what is no fault of file or server. */
+async function done<T>(
+  file: string,
+  work: Promise<T>,
+  { stderr }: TranscribeOptions,
+): Promise<T | undefined> {
   try {
-    await work;
-    return true;
+    return await work;
   } catch (error) {
     if (!(error instanceof TranscriptionError || error instanceof StreamError)) throw error;
     stderr.write(`earwitness: ${describe(error, file)}\n`);
-    return false;
+    return undefined;
   }
 }
 
 function describe(error: TranscriptionError | StreamError, file: string): string {
+  if (error instanceof StreamError && error.code === 'unauthorized') {
+    return `${file}: the server lets nobody in without a valid API key or token: give --token or ${TOKEN_VARIABLE}`;
+  }
   return error instanceof StreamError ? `${file}: ${error.message} (${error.code})` : error.message;
 }
 
-/** `url` as that of the stream: a bare host gets the native protocol's path. Throws `ConfigError` if it is no URL. */
+/** `url` as that of the stream: a bare host gets the native protocol's path. Throws `UsageError` if it is no URL. */
 export function streamUrl(url: string): string {
   const scheme = /^(https?|wss?):\/\//.exec(url)?.[1];
   if (scheme === undefined || !URL.canParse(url)) {
-    throw new ConfigError('bad_config', `--url: expected ws://host:port${STREAM_PATH}, got '${url}'`);
+    throw new UsageError(`--url: expected ws://host:port${STREAM_PATH}, got '${url}'`);
   }
   const stream = new URL(url.replace(/^http/, 'ws'));
   if (stream.pathname === '/') stream.pathname = STREAM_PATH;
@@ -120,15 +127,22 @@ async function openTarget({ url, config, log, stderr, signal }: TranscribeOption
   return { url: streamUrl(server.url), close: () => server.close() };
 }
 
-async function transcribeFile(file: string, url: string, options: TranscribeOptions): Promise<void> {
+/** A file that has been read, and where it goes. */
+interface Recording {
+  readonly file: string;
+  readonly messages: readonly FileMessage[];
+  readonly url: string;
+}
+
+/** True when the whole file was transcribed, false when the signal ended it. */
+async function transcribe({ file, messages, url }: Recording, options: TranscribeOptions): Promise<boolean> {
   const { token, encoding, format, config, stdout, stderr, signal, clock = systemClock } = options;
-  const messages = await readAudioFile(file, encoding);
-  if (isAborted(signal)) return;
   const live = new LiveLine(stderr);
   const first = new FirstConnection({
     url,
     tell: (message) => {
-      stderr.write(`earwitness: ${message}\n`);
+      // An abort closes the socket, which is no failure to tell.
+      if (!isAborted(signal)) stderr.write(`earwitness: ${message}\n`);
     },
     giveUp: () => {
       client.close();
@@ -155,7 +169,7 @@ async function transcribeFile(file: string, url: string, options: TranscribeOpti
     await client.stop();
   } catch (error) {
     // Interrupted: what is there already was shown, and there is nothing to tell.
-    if (isAborted(signal)) return;
+    if (isAborted(signal)) return false;
     throw first.error ?? error;
   } finally {
     signal.removeEventListener('abort', abort);
@@ -166,6 +180,7 @@ async function transcribeFile(file: string, url: string, options: TranscribeOpti
     const durationMs = messages.reduce((sum, message) => sum + message.durationMs, 0);
     stdout.write(renderTranscript({ file, durationMs, finals }, format));
   }
+  return true;
 }
 
 function abortOf(signal: AbortSignal): Promise<void> {

@@ -98,6 +98,8 @@ export interface TransportEvents {
   /** Who a request is from, if not from where its connection is; asked before anything else. Must not throw. */
   readonly clientAddress?: (head: RequestHead) => string;
   upgrade(request: UpgradeRequest): UpgradeAnswer | Promise<UpgradeAnswer>;
+  /** Asked first of a request that is no WebSocket: an answer refuses it, and its body is not read. */
+  head(head: RequestHead): HttpAnswer | undefined;
   http(request: HttpRequest): HttpAnswer | Promise<HttpAnswer>;
   readonly fault: (error: unknown) => void;
   /** A client broke one of the transport's own bounds, and has been or will be cut off or refused for it. Must not throw. */

@@ -5,6 +5,7 @@ import { KEEP_ALIVE_MISSED_COUNT } from '../pipeline/limits.ts';
 import { BodyBudget } from './body_budget.ts';
 import { consult } from './consultation.ts';
 import { KeepAlive } from './keep_alive.ts';
+import { CLIENT_PORT_SETTINGS, listenCause, listenFault } from './listen_fault.ts';
 import { GOING_AWAY_CLOSE } from './listener_guard.ts';
 import {
   announcedBodyBytes,
@@ -14,6 +15,7 @@ import {
   errorAnswer,
   FAULT_ANSWER,
   handshakeFault,
+  headAnswer,
   isWebSocketUpgrade,
   offeredProtocols,
   ownHeaders,
@@ -81,9 +83,10 @@ export class UwsTransport implements Transport {
       // Without the option several processes share a port, and each gets some of the connections.
       app.listen(host, port, this.#module.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
         if (socket === false) {
-          reject(
-            new ConfigError('bad_config', `cannot listen on ${host} port ${port}: taken or not allowed`),
-          );
+          const wanted = { settings: CLIENT_PORT_SETTINGS, host, port };
+          void listenCause(wanted).then((cause) => {
+            reject(listenFault(wanted, cause));
+          });
           return;
         }
         this.#listenSocket = socket;
@@ -257,7 +260,9 @@ export class UwsTransport implements Transport {
     const exchange = openExchange(response, request, events);
     const { head } = exchange;
     // With a good handshake it would not have come here.
-    const fault = isWebSocketUpgrade(head) ? (handshakeFault(head) ?? FAULT_ANSWER) : undefined;
+    const fault = isWebSocketUpgrade(head)
+      ? (handshakeFault(head) ?? FAULT_ANSWER)
+      : headAnswer(head, events);
     const bodyBytes = fault ?? announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
     if (typeof bodyBytes !== 'number') {
       if (bodyBytes.status === 413) events.limitReached('body_bytes');

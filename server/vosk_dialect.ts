@@ -172,6 +172,8 @@ class VoskDialect implements ConnectionListener {
         this.#partial = '';
         if (event.text !== '') this.#finals.push(event);
         return;
+      case 'cut':
+        return;
       case 'flushed':
         this.#isResetting = false;
         this.#socket.send(this.#result(this.#finals.splice(0)));

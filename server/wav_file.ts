@@ -30,7 +30,8 @@ export function readWav(bytes: Uint8Array): Int16Array {
     }
   }
   const { layout } = demuxer;
-  if (layout === undefined || converter === undefined) throw unreadable('it has no format or no samples');
+  if (layout === undefined) throw unreadable('it has no format or no samples');
+  if (converter === undefined) return new Int16Array(0);
   const { samples, channels, sampleRateHz } = layout;
   const frameCount = Math.floor(sampleBytes / (SAMPLE_FORMATS[samples].bytes * channels));
   // What the resampler holds back belongs to it, the silence behind that does not.

@@ -1,6 +1,7 @@
 /** The child's end of the IPC channel: sign of life, orderly stop, and an end when the parent has gone. */
 import { EXIT_ORPHANED } from '../pipeline/errors.ts';
 import type { ControlReply, ControlRequest } from '../pipeline/worker_process.ts';
+import { ignoreStraySignals } from './stray_signals.ts';
 
 export interface WorkerChannel<Reply> {
   send(message: Reply | ControlReply): void;
@@ -28,8 +29,9 @@ export function openWorkerChannel<Reply>(options: {
   process.once('disconnect', () => {
     options.exit(EXIT_ORPHANED);
   });
-  // A terminal's Ctrl-C reaches the whole group; the gateway decides when its workers end.
-  process.on('SIGINT', () => undefined);
+  // A terminal's Ctrl-C and end, and systemd's SIGTERM, reach the whole group; the gateway decides when its workers end.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+  ignoreStraySignals();
   return channel;
 }
 

@@ -1,13 +1,14 @@
 /** Which programs the workers are, and what they are told on their command line. */
 import { fileURLToPath } from 'node:url';
 import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
+import { RUNTIME_ENVIRONMENT } from '../models/runtime_environment.ts';
 import { modelPaths } from '../models/weights.ts';
 import type { AudioReply, AudioRequest } from '../pipeline/audio_pool.ts';
 import type { InferenceReply, InferenceRequest } from '../pipeline/inference_pool.ts';
 import { forkLauncher, type WorkerLauncher } from '../pipeline/worker_process.ts';
 import type { Config } from './config.ts';
 import { reportArguments } from './node_report.ts';
-import { echoTo } from './worker_echo.ts';
+import { scrub } from './scrubbing.ts';
 import type { AudioWorkerSettings, InferenceWorkerSettings } from './worker_settings.ts';
 
 /** A program that takes a worker's place; for tests that need one that fails. */
@@ -19,6 +20,8 @@ export interface WorkerModule {
 }
 
 export interface LauncherOptions {
+  /** Told of each line that a worker writes, without credentials and quoted speech. */
+  readonly onLine?: (line: string, pid: number) => void;
   /** Where Node leaves a report when a worker dies of a fatal error; none is written without it. */
   readonly reportFolder?: string;
   /** Instead of the worker's own. */
@@ -62,7 +65,7 @@ export function audioLauncher(
 function launcherOf<Request, Reply>(
   name: string,
   settings: object,
-  { reportFolder, module }: LauncherOptions,
+  { reportFolder, module, onLine }: LauncherOptions,
 ): WorkerLauncher<Request, Reply> {
   const path = module?.path ?? fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   return forkLauncher<Request, Reply>(path, {
@@ -71,6 +74,9 @@ function launcherOf<Request, Reply>(
       ...(reportFolder === undefined ? [] : reportArguments(reportFolder)),
       ...(module?.execArgv ?? []),
     ],
-    echo: echoTo(process.stderr),
+    env: RUNTIME_ENVIRONMENT,
+    onLine: (line, pid) => {
+      onLine?.(scrub(line), pid);
+    },
   });
 }

@@ -75,7 +75,13 @@ export function createAudioPool(config: Config, context: PoolContext): WorkerAud
 
 function launcherOptions(role: 'audio' | 'inference', context: PoolContext): LauncherOptions {
   const module = context.workerModules[role];
-  return { reportFolder: context.crashReports.folder, ...(module === undefined ? {} : { module }) };
+  return {
+    reportFolder: context.crashReports.folder,
+    ...(module === undefined ? {} : { module }),
+    onLine: (line, workerPid) => {
+      context.log.warn(`${role} worker wrote`, { workerPid, line });
+    },
+  };
 }
 
 /** Counts a death, writes its report and says so in the log. */

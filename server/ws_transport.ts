@@ -12,10 +12,10 @@ import { createServer as createTlsServer, Server as TlsServer } from 'node:https
 import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { ConfigError } from '../pipeline/errors.ts';
 import { BodyBudget } from './body_budget.ts';
 import { consult } from './consultation.ts';
 import { KeepAlive } from './keep_alive.ts';
+import { CLIENT_PORT_SETTINGS, listenFault } from './listen_fault.ts';
 import { GOING_AWAY_CLOSE } from './listener_guard.ts';
 import {
   announcedBodyBytes,
@@ -24,6 +24,7 @@ import {
   checkedUpgradeAnswer,
   FAULT_ANSWER,
   handshakeFault,
+  headAnswer,
   isWebSocketUpgrade,
   offeredProtocols,
   ownHeaders,
@@ -120,11 +121,7 @@ export class WsTransport implements Transport {
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause) => {
-        reject(
-          new ConfigError('bad_config', `cannot listen on ${host} port ${port}: taken or not allowed`, {
-            cause,
-          }),
-        );
+        reject(listenFault({ settings: CLIENT_PORT_SETTINGS, host, port }, cause));
       });
       server.listen({ host, port }, resolve);
     });
@@ -186,7 +183,9 @@ export class WsTransport implements Transport {
     socket.on('error', ignore);
     if (!isWebSocketUpgrade(head)) {
       // Another protocol: the offer is ignored and the request answered as it stands.
-      this.#consult(exchange, new Uint8Array(0), refuse);
+      const early = headAnswer(head, events);
+      if (early === undefined) this.#consult(exchange, new Uint8Array(0), refuse);
+      else refuse(early);
       return;
     }
     const fault = handshakeFault(head);
@@ -241,7 +240,8 @@ export class WsTransport implements Transport {
   #onHttp(exchange: Exchange): void {
     const { response, head } = exchange;
     response.shouldKeepAlive = false;
-    const bodyBytes = announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
+    const bodyBytes =
+      headAnswer(head, exchange.events) ?? announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
     if (typeof bodyBytes !== 'number') {
       if (bodyBytes.status === 413) exchange.events.limitReached('body_bytes');
       writeAnswer(exchange, bodyBytes);

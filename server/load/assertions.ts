@@ -1,5 +1,5 @@
 /** `--assert`: bounds that a load test has to keep, such as `final_p95<500ms,lost=0`. */
-import { ConfigError } from '../../pipeline/errors.ts';
+import { UsageError } from '../../pipeline/errors.ts';
 import { closestName } from '../suggestion.ts';
 import type { Quantiles } from './latencies.ts';
 import type { LoadReport } from './load_report.ts';
@@ -83,7 +83,7 @@ export interface Miss {
   readonly text: string;
 }
 
-/** Reads assertions that are separated by commas. Throws `ConfigError` that names the first fault, and what is known. */
+/** Reads assertions that are separated by commas. Throws `UsageError` that names the first fault, and what is known. */
 export function parseAssertions(text: string): readonly Assertion[] {
   const parts = text.split(',').map((part) => part.trim());
   return parts.filter((part) => part !== '').map(parseAssertion);
@@ -109,8 +109,8 @@ function parseAssertion(text: string): Assertion {
   return { text, metric, comparison: comparison as Assertion['comparison'], bound };
 }
 
-function fault(text: string, rule: string): ConfigError {
-  return new ConfigError('bad_config', `--assert: '${text.slice(0, 80)}': ${rule}`);
+function fault(text: string, rule: string): UsageError {
+  return new UsageError(`--assert: '${text.slice(0, 80)}': ${rule}`);
 }
 
 /** The assertions that a report misses. One about something that was never measured is missed. */

@@ -20,6 +20,8 @@ export type HeardEvent =
       readonly endAudioMs: number;
       readonly text: string;
     }
+  /** The server says how it fares; the session goes on. */
+  | { readonly type: 'notice'; readonly code: string }
   /** Everything was sent. */
   | { readonly type: 'done' }
   | { readonly type: 'error'; readonly code: string; readonly isRetryable: boolean };

@@ -1,5 +1,6 @@
 /** One of several processes that generate load: `LoadOrder`s in, `LoadNews` out. It ends with its parent. */
 import { systemClock } from '../../pipeline/clock.ts';
+import { UsageError } from '../../pipeline/errors.ts';
 import { materialOf, runPart, type LoadPart, type LoadProgress } from './load_part.ts';
 import type { LoadRecord } from './session_record.ts';
 import type { SpeechMaterial } from './speech_material.ts';
@@ -15,7 +16,8 @@ export type LoadNews =
   | { readonly type: 'prepared' }
   | { readonly type: 'progress'; readonly progress: LoadProgress }
   | { readonly type: 'record'; readonly record: LoadRecord }
-  | { readonly type: 'failed'; readonly message: string };
+  /** `isUsage`: by what the command line asks for. */
+  | { readonly type: 'failed'; readonly message: string; readonly isUsage: boolean };
 
 const interruption = new AbortController();
 let prepared: { readonly part: LoadPart; readonly material: SpeechMaterial } | undefined;
@@ -52,7 +54,8 @@ function obey(order: LoadOrder): void {
   }
   const work = order.type === 'prepare' ? prepare(order.part) : begin(order.atEpochMs);
   work.catch((error: unknown) => {
-    tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+    const message = error instanceof Error ? error.message : String(error);
+    tell({ type: 'failed', message, isUsage: error instanceof UsageError });
   });
 }
 

@@ -49,6 +49,8 @@ export interface LoadReport {
   readonly failures: Readonly<Record<string, number>>;
   /** Answers that asked for patience, by HTTP status. */
   readonly refusals: Readonly<Record<string, number>>;
+  /** Notices that came, by code. */
+  readonly notices: Readonly<Record<string, number>>;
   readonly reconnects: number;
   readonly sentences: number;
   readonly finals: number;
@@ -86,6 +88,11 @@ export function reportLoad(
     sessions: countSessions(sessions),
     failures: tally(sessions.flatMap(({ outcome, reason }) => (outcome === 'failed' ? reason : []))),
     refusals: tally(sessions.flatMap(({ refusals }) => refusals.map(String))),
+    notices: tally(
+      sessions.flatMap(({ heard }) =>
+        heard.flatMap(({ event }) => (event.type === 'notice' ? event.code : [])),
+      ),
+    ),
     reconnects: sessions.reduce((sum, { reconnectCount }) => sum + reconnectCount, 0),
     sentences: answers.length,
     finals: sessions.reduce((sum, session) => sum + finalsOf(session).length, 0),

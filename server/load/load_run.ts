@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { systemClock, type Clock } from '../../pipeline/clock.ts';
-import { ConfigError, InferenceError } from '../../pipeline/errors.ts';
+import { InferenceError, UsageError } from '../../pipeline/errors.ts';
 import { materialOf, runPart, type LoadPart, type LoadProgress } from './load_part.ts';
 import type { LoadPlan } from './load_plan.ts';
 import type { LoadNews, LoadOrder } from './load_process_main.ts';
@@ -24,7 +24,7 @@ type KnownOptions = Required<LoadOptions>;
 /** Time that the processes have to hear when they are to begin. */
 const BEGIN_DELAY_MS = 500;
 
-/** Runs a load test and judges what was heard. Throws `ConfigError` if its speech cannot be had. */
+/** Runs a load test and judges what was heard. Throws `UsageError` if its speech cannot be had. */
 export async function runLoad(plan: LoadPlan, options: LoadOptions = {}): Promise<LoadReport> {
   const known: KnownOptions = {
     signal: new AbortController().signal,
@@ -153,7 +153,9 @@ class LoadProcess {
         this.#listener.onProgress(news.progress);
         return;
       case 'failed':
-        this.#answered?.reject(new ConfigError('bad_config', news.message));
+        this.#answered?.reject(
+          news.isUsage ? new UsageError(news.message) : new InferenceError('internal', news.message),
+        );
         return;
       case 'prepared':
       case 'record':

@@ -36,6 +36,7 @@ class NativeReader implements DialectReader {
       case 'error':
         return [{ type: 'error', code: message.code, isRetryable: message.retryable }];
       case 'notice':
+        return [{ type: 'notice', code: message.code }];
       case 'goAway':
       case 'flushed':
         return [];

@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { InferenceError } from '../../pipeline/errors.ts';
-import type { GatewayReady } from '../supervisor.ts';
+import type { GatewayMessage, GatewayPorts, SupervisorMessage } from '../supervisor_link.ts';
 
 export interface OwnServer {
   readonly url: string;
@@ -21,20 +21,30 @@ export async function startOwnServer(signal: AbortSignal): Promise<OwnServer> {
   const child = fork(fileURLToPath(new URL('../main.js', import.meta.url)), ARGS, {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  const exited = once(child, 'exit');
-  // Its workers, and its last words, are its own affair: it ends as `serve` does.
-  const close = async (): Promise<void> => {
-    child.kill('SIGTERM');
-    await exited;
+  const exited = once(child, 'exit').then(() => undefined);
+  const ready = new Promise<GatewayPorts>((resolve) => {
+    child.on('message', (message: GatewayMessage) => {
+      if (message.type === 'ready') resolve(message);
+    });
+  });
+  const tell = (message: SupervisorMessage): void => {
+    if (child.connected) child.send(message);
+  };
+  // Knows by it who is above: it ends with us, and leaves a terminal's Ctrl-C to us.
+  tell({ type: 'ping', restarts: 0, reports: 0 });
+  const stop = (): void => {
+    tell({ type: 'stop' });
   };
   // Only while it starts: afterwards the load ends first, and then the server.
-  const stop = (): void => {
-    child.kill('SIGTERM');
-  };
   signal.addEventListener('abort', stop);
-  const first = await Promise.race([once(child, 'message'), exited.then(() => undefined)]);
+  const ports = await Promise.race([ready, exited]);
   signal.removeEventListener('abort', stop);
-  if (first === undefined) throw new InferenceError('worker_died', 'the server did not start');
-  const [{ port }] = first as [GatewayReady];
-  return { url: `ws://127.0.0.1:${port}`, close };
+  if (ports === undefined) throw new InferenceError('worker_died', 'the server did not start');
+  return {
+    url: `ws://127.0.0.1:${ports.port}`,
+    close: async () => {
+      stop();
+      await exited;
+    },
+  };
 }

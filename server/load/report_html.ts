@@ -139,7 +139,7 @@ function legend(lines: readonly { readonly name: string; readonly className: str
 }
 
 function troubleCard(report: LoadReport): string {
-  const { faults, failures, refusals, reconnects, sessions } = report;
+  const { faults, failures, refusals, notices, reconnects, sessions } = report;
   const rows = [
     ...Object.entries(FAULT_TITLES).map(
       ([key, title]) => [title, faults[key as keyof typeof faults]] as const,
@@ -147,6 +147,7 @@ function troubleCard(report: LoadReport): string {
     ['reconnects', reconnects] as const,
     ['sessions refused', sessions.refused] as const,
     ...Object.entries(refusals).map(([status, count]) => [`answers HTTP ${status}`, count] as const),
+    ...Object.entries(notices).map(([code, count]) => [`notices: ${code}`, count] as const),
     ...Object.entries(failures).map(([reason, count]) => [`failed: ${reason}`, count] as const),
   ];
   const table = rows.map(([name, count]) => row([name, String(count)])).join('');

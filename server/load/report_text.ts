@@ -53,9 +53,10 @@ function latencyTable({ latencyMs }: LoadReport): string {
 }
 
 function remarks(report: LoadReport): string {
-  const lines = Object.entries(report.failures).map(
-    ([reason, count]) => `${count} sessions failed: ${reason}`,
-  );
+  const lines = [
+    ...Object.entries(report.failures).map(([reason, count]) => `${count} sessions failed: ${reason}`),
+    ...Object.entries(report.notices).map(([code, count]) => `${count} notices: ${code}`),
+  ];
   if (report.sentences === 0) lines.push('nobody had the time to say a sentence; try a longer --duration');
   if (report.wasInterrupted) lines.push('interrupted: these are the figures until then');
   if (report.latencyMs.lateness.p99 > LATENESS_SUSPECT_MS) {

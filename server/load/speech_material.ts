@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { msToSamples, SAMPLE_RATE_HZ, samplesToMs } from '../../pipeline/audio.ts';
-import { AudioError, ConfigError } from '../../pipeline/errors.ts';
+import { AudioError, UsageError } from '../../pipeline/errors.ts';
 import { LOAD_SENTENCES_MAX_COUNT } from '../../pipeline/limits.ts';
 import { encodeOpus } from '../opus_encoder.ts';
 import { readWav } from '../wav_file.ts';
@@ -48,7 +48,7 @@ export interface MaterialOptions {
 
 /**
  * Reads the recordings of `speechDir`, or has made-up sentences spoken. Stops early when the signal aborts. Throws
- * `ConfigError` for a folder that holds no recordings with texts, or recordings that cannot be read.
+ * `UsageError` for a folder that holds no recordings with texts, or recordings that cannot be read.
  */
 export async function prepareMaterial(options: MaterialOptions): Promise<SpeechMaterial> {
   const { encoding, speechDir, signal, onProgress } = options;
@@ -83,10 +83,8 @@ function synthesised({ sentenceCount, seed }: MaterialOptions): SpeechSources {
 }
 
 async function recorded(dir: string): Promise<SpeechSources> {
-  const refs = await readFile(join(dir, 'refs.tsv'), 'utf8').catch((cause: unknown) => {
-    throw new ConfigError('bad_config', `--speech: expected a folder with a refs.tsv, got '${dir}'`, {
-      cause,
-    });
+  const refs = await readFile(join(dir, 'refs.tsv'), 'utf8').catch(() => {
+    throw new UsageError(`--speech: expected a folder with a refs.tsv, got '${dir}'`);
   });
   const rows = refs.split(/\r?\n/).map((line) => line.split('\t'));
   const list = rows
@@ -94,7 +92,7 @@ async function recorded(dir: string): Promise<SpeechSources> {
     .slice(0, LOAD_SENTENCES_MAX_COUNT)
     .map(({ file, text }) => ({ text, read: () => readRecording(join(dir, file)) }));
   if (list.length === 0) {
-    throw new ConfigError('bad_config', `--speech: expected lines of "file.wav<tab>text" in ${dir}/refs.tsv`);
+    throw new UsageError(`--speech: expected lines of "file.wav<tab>text" in ${dir}/refs.tsv`);
   }
   return { list, close: () => undefined };
 }
@@ -104,7 +102,7 @@ async function readRecording(path: string): Promise<Int16Array> {
     return readWav(await readFile(path));
   } catch (cause) {
     const reason = cause instanceof AudioError ? cause.message : 'it cannot be read';
-    throw new ConfigError('bad_config', `--speech: ${path}: ${reason}`, { cause });
+    throw new UsageError(`--speech: ${path}: ${reason}`);
   }
 }
 

@@ -49,7 +49,7 @@ async function judgeCorpus(tier: Tier): Promise<Outcome> {
 
 /** Sends an item in a session of its own and puts into words what became of it. */
 export async function listenTo(server: RealServer, item: AudioItem): Promise<AudioItem['verdict']> {
-  const client = await RawClient.open(server.url, item.query);
+  const client = await RawClient.enter(server.url, item.query);
   for (const message of await item.messages()) {
     if (client.socket.readyState !== client.socket.OPEN) break;
     client.sendBytes(message);

@@ -1,5 +1,6 @@
 /** damaged Opus and damaged containers, a damaged stream among good ones, silence beside speech, a codec that traps. */
 import { execFile } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { AudioDecoder } from '../../pipeline/contracts.ts';
 import { loadDecoderFactory } from '../../pipeline/decoders.ts';
@@ -7,7 +8,6 @@ import { DECODERS_PER_SHARD_COUNT } from '../../pipeline/limits.ts';
 import { encodeOpus } from '../../server/opus_encoder.ts';
 import { breakOpusSnapshot, encodeStream, PacketMutator } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';
-import { patiently } from '../support/patience.ts';
 import { RawClient } from '../support/raw_client.ts';
 import { fetchWorkers, type RealServer } from '../support/real_server.ts';
 import { silence } from '../support/sound.ts';
@@ -191,7 +191,7 @@ async function speakBesideSilence(
 ): Promise<ReturnType<typeof compare>> {
   const { scripts, expected } = await digestSpeech(10, 8_000);
   const quiet = encodeOpus(silence(8_000));
-  const open = (): Promise<RawClient> => patiently(() => RawClient.open(server.url, 'encoding=opus'));
+  const open = (): Promise<RawClient> => RawClient.enter(server.url, 'encoding=opus');
   const silent = await Promise.all(scripts.map(open));
   const speaking = await Promise.all(scripts.map(open));
   // Round by round, so that every batch of the workers holds both.
@@ -201,7 +201,7 @@ async function speakBesideSilence(
       const packet = packets[round];
       if (packet !== undefined) speaking[i]?.sendBytes(packet);
     }
-    if (round % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 4));
+    if (round % 10 === 0) await pause(4);
     if (isKilled && round === Math.floor(quiet.length / 2)) await killAudioWorker(server);
   }
   const finals = await Promise.all(speaking.map((client) => client.finish()));

@@ -13,13 +13,12 @@ import {
   type FaultyServer,
 } from '../support/faulty_worker.ts';
 import { pcmMessages } from '../support/marked_speech.ts';
-import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample } from '../support/real_server.ts';
-import { timeUntil } from './hostile_attack.ts';
 import { markedSpeech } from './poisoned_crowd.ts';
 import type { Outcome, Scenario } from './scenario.ts';
 import { Verdict } from './verdict.ts';
+import { timeUntil } from './waiting.ts';
 
 const NODE_REPORT_MIN_BYTES = 5_000;
 /** Deaths in a row after which slots are parked: who waits for one waits at most so long. */
@@ -139,20 +138,20 @@ export async function lookForCanaries(rounds: number): Promise<Outcome> {
   try {
     let lost = 0;
     for (const { mark } of rules) {
-      const client = await patiently(() => RawClient.open(server.url));
+      const client = await RawClient.enter(server.url);
       client.send({ type: 'start', version: 1, token, audio: { encoding: 'pcm_s16le' } });
       await client.next('ready');
       for (const message of pcmMessages(await markedSpeech(mark))) client.sendBytes(message);
       if (joinedText(await client.finish()) !== (mark === 30_001 ? '' : phrase)) lost++;
     }
-    const stranger = await RawClient.open(server.url);
+    const stranger = await RawClient.enter(server.url);
     stranger.send({ type: 'start', version: 1, token: `${token}x`, audio: { encoding: 'pcm_s16le' } });
     await stranger.closed;
     const metrics = await (await fetch(`${server.adminUrl}/metrics`)).text();
     await server.close();
     const kept = [metrics, JSON.stringify(server.log.lines), stderr.end(), ...(await filesIn(server))];
     const wanted = 3 + rounds + 2 + 1;
-    verdict.expect(kept[2]?.includes('GET /v1/stream') === true, 'last words were not passed on to stderr');
+    verdict.expect(kept[1]?.includes('GET /v1/stream') === true, 'last words were not passed on to the log');
     verdict.expect(kept.length >= wanted, `${kept.length} of ${wanted} places to look in`);
     for (const canary of [phrase, 'zephyr', token, secret]) {
       const leaks = kept.filter((text) => text.includes(canary)).length;

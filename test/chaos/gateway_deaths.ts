@@ -1,190 +1,124 @@
 /** R-11: the gateway itself killed under its supervisor, with the reference client on the other side. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { WebSocket } from 'ws';
-import type { FinalMessage } from '../../client/protocol.ts';
-import { StreamClient } from '../../client/stream_client.ts';
-import { joinedText } from '../support/raw_client.ts';
-import { wordErrorRate } from '../../server/load/word_error_rate.ts';
-import { writeScripts, type Script } from './crowd.ts';
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { StreamClient } from '../../client/stream_client.ts';
+import { LocalInferencePool } from '../support/local_pools.ts';
+import { fetchWorkers } from '../support/real_server.ts';
+import { STEADY_SENTENCES, writeScripts, type Script } from './crowd.ts';
 import { freePort } from './free_port.ts';
-import { judged, percentile, type Outcome, type Scenario, type Tier } from './scenario.ts';
+import { compareLoops, Talker } from './talker.ts';
+import { percentile, type Outcome, type Scenario, type Tier } from './scenario.ts';
+import { ServeProcess } from './serve_process.ts';
+import { expectedOf } from './undisturbed.ts';
+import { Verdict } from './verdict.ts';
+import { answersOk, timeUntil } from './waiting.ts';
 
-const PEOPLE = 8;
-/** A gateway that is killed as soon as it serves leaves little time to catch up: everything is kept. */
-const UNACKED_MAX_MS = 600_000;
-/** Speech for each kill: what the way back and a while of service take on a slow machine. */
-const EVERY_MS = 4_500;
+/** With the real model, on two cores. */
+const PEOPLE = 10;
+/** What each says, over and over. */
+const LOOP_MS = 40_000;
+const KILLS: Readonly<Record<Tier, number>> = { p: 20, nightly: 100 };
 const LISTENING_AGAIN_P99_MAX_MS = 2_000;
-const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url));
-/** Undisturbed, the model mishears few of these words; what is cut by a death may cost some more. */
-const WORD_ERROR_MAX_RATE = 0.2;
+/** Workers see that their gateway has gone, and go. */
+const ORPHAN_MAX_MS = 2_000;
+/** A gateway that is killed has served for a while, and for as long as it takes everybody to send what they kept. */
+const SERVICE_MIN_MS = 600;
+const SERVICE_SPREAD_MS = 1_600;
+const UNSENT_MAX_MS = 500;
+/** … within reason: a busy machine may have a gateway killed that has not done so, as long as nothing is lost. */
+const CATCH_UP_MAX_MS = 30_000;
+/** A service that takes longer to come back is not coming back. */
+const RETURN_MAX_MS = 60_000;
 
 export const GATEWAY_DEATHS: readonly Scenario[] = [
-  {
-    id: 'R-11',
-    title: 'gateway SIGKILL, client resumes',
-    run: async (tier: Tier): Promise<Outcome> => {
-      const killCount = tier === 'p' ? 20 : 100;
-      const scripts = await writeScripts(PEOPLE, killCount * EVERY_MS + 4_000);
-      const program = await Program.start();
-      try {
-        const [told] = await Promise.all([
-          Promise.all(scripts.map((script) => converse(program.url, script))),
-          program.killAgainAndAgain(killCount, performance.now() + killCount * EVERY_MS),
-        ]);
-        return judge(scripts, told, program);
-      } finally {
-        await program.stop();
-      }
-    },
-  },
+  { id: 'R-11', title: 'gateway SIGKILL, client resumes', run: killAgainAndAgain },
 ];
 
-/** Streams a script through the reference client; returns its finals. */
-async function converse(url: string, script: Script): Promise<readonly FinalMessage[]> {
-  const client = new StreamClient({
-    url: `${url.replace('http', 'ws')}/v1/stream`,
-    audio: { encoding: 'opus' },
-    unackedMaxMs: UNACKED_MAX_MS,
-    createSocket: (address, protocols) => new WebSocket(address, protocols, { perMessageDeflate: false }),
-  });
-  const finals: FinalMessage[] = [];
-  client.on('final', (final) => finals.push(final));
-  const started = client.start();
-  const startedAtMs = performance.now();
-  for (const [index, packet] of script.packets.entries()) {
-    const dueAtMs = startedAtMs + (index + 1) * 20;
-    const waitMs = dueAtMs - performance.now();
-    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
-    client.send(packet);
+async function killAgainAndAgain(tier: Tier): Promise<Outcome> {
+  const verdict = new Verdict();
+  const scripts = await writeScripts(PEOPLE, LOOP_MS, { texts: STEADY_SENTENCES });
+  const expected = await undisturbed(scripts);
+  const [port, adminPort] = [await freePort(), await freePort()];
+  const flags = ['--port', String(port), '--admin-port', String(adminPort), '--log-level', 'error'];
+  const serve = await ServeProcess.spawn({ flags });
+  try {
+    const { url } = await serve.addresses();
+    const talkers = scripts.map((script, person) => new Talker({ url, script, partials: person % 4 === 0 }));
+    const killer = new Killer(serve, { port, adminPort, verdict });
+    await Promise.all([
+      killer.run(KILLS[tier], talkers).finally(() => {
+        for (const talker of talkers) talker.isOver = true;
+      }),
+      ...talkers.map((talker) => talker.talk()),
+    ]);
+    verdict.expect(killer.backMs.length === KILLS[tier], `${killer.backMs.length} kills of ${KILLS[tier]}`);
+    verdict.measure('listening again p99', percentile(killer.backMs, 0.99), {
+      ...{ max: LISTENING_AGAIN_P99_MAX_MS, unit: 'ms' },
+    });
+    const { misheardWords, words, examples, ...counts } = compareLoops(talkers, expected);
+    for (const example of examples) verdict.expect(false, example);
+    verdict.figure(`${misheardWords} of ${words} words heard in another way`);
+    for (const { complaint } of talkers) verdict.expect(complaint === undefined, complaint ?? '');
+    return verdict.outcome(killer.backMs.length, counts);
+  } finally {
+    await serve.remove();
   }
-  await started;
-  await client.stop();
-  return finals;
 }
 
-/**
- * Where a session was resumed, a sentence may come in two parts, and the model may hear it in another way: lost is
- * what no final covers, repeated is audio that two finals cover.
- */
-function judge(
-  scripts: readonly Script[],
-  told: readonly (readonly FinalMessage[])[],
-  program: Program,
-): Outcome {
-  let [utterances, lost, repeated, wordCount, wrongWordCount] = [0, 0, 0, 0, 0];
-  for (const [person, { sentences }] of scripts.entries()) {
-    const finals = told[person] ?? [];
-    utterances += sentences.length;
-    repeated += finals.filter((final, i) => final.startAudioMs < (finals[i - 1]?.endAudioMs ?? 0)).length;
-    for (const { text, startAudioMs, endAudioMs } of sentences) {
-      const own = finals.filter(
-        (final) => final.startAudioMs < endAudioMs && final.endAudioMs > startAudioMs,
-      );
-      const heard = joinedText(own);
-      if (heard === '') lost++;
-      const words = text.split(' ').length;
-      wordCount += words;
-      wrongWordCount += words * wordErrorRate(text, heard);
-    }
+async function undisturbed(scripts: readonly Script[]): ReturnType<typeof expectedOf> {
+  const pool = await LocalInferencePool.load();
+  try {
+    return await expectedOf(scripts, (pcm) => pool.run({ jobId: 0, pcm, draft: [] }));
+  } finally {
+    await pool.close();
   }
-  const wordErrors = wrongWordCount / wordCount;
-  const backMs = percentile(program.backMs, 0.99);
-  const isLate = backMs > LISTENING_AGAIN_P99_MAX_MS;
-  const misses = isLate ? [`listening again after ${Math.round(backMs)} ms at p99`] : [];
-  const violations: string[] = [];
-  if (program.orphanCount > 0) violations.push(`${program.orphanCount} workers outlived their gateway`);
-  if (wordErrors > WORD_ERROR_MAX_RATE) violations.push(`${percent(wordErrors)} of the words were misheard`);
-  const figures = [
-    `listening again p99 ${Math.round(backMs)} ms`,
-    `orphans ${program.orphanCount}`,
-    `word error rate ${percent(wordErrors)}`,
-  ];
-  return judged({
-    injected: program.backMs.length,
-    utterances,
-    lost,
-    repeated,
-    wrong: 0,
-    figures,
-    violations,
-    misses,
-  });
 }
 
-/** `earwitness serve` as a user runs it. */
-class Program {
-  readonly url: string;
+/** Kills the gateway of a supervisor, and sees it come back and its workers go. */
+class Killer {
   /** From each kill to the port being open again, in ms. */
   readonly backMs: number[] = [];
-  orphanCount = 0;
-  readonly #process: ChildProcess;
-  readonly #stateDir: string;
+  readonly #serve: ServeProcess;
+  readonly #url: string;
   readonly #adminUrl: string;
+  readonly #verdict: Verdict;
 
-  private constructor(process: ChildProcess, stateDir: string, urls: readonly string[]) {
-    this.#process = process;
-    this.#stateDir = stateDir;
-    this.url = urls[0] ?? '';
-    this.#adminUrl = urls[1] ?? '';
+  constructor(
+    serve: ServeProcess,
+    options: { readonly port: number; readonly adminPort: number; readonly verdict: Verdict },
+  ) {
+    this.#serve = serve;
+    this.#url = `http://127.0.0.1:${options.port}`;
+    this.#adminUrl = `http://127.0.0.1:${options.adminPort}`;
+    this.#verdict = options.verdict;
   }
 
-  static async start(): Promise<Program> {
-    const stateDir = mkdtempSync(join(tmpdir(), 'earwitness-chaos-'));
-    const [port, adminPort] = [await freePort(), await freePort()];
-    const settings = {
-      port,
-      'admin-port': adminPort,
-      'log-level': 'error',
-      'crash-dir': stateDir,
-      'quarantine-dir': stateDir,
-    };
-    const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
-    const child = spawn(process.execPath, [MAIN, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'ignore'] });
-    const line = await new Promise<string>((resolve, reject) => {
-      let text = '';
-      child.stdout.on('data', (bytes: Buffer) => {
-        text += bytes.toString('utf8');
-        if (text.includes('\n')) resolve(text);
-      });
-      child.once('exit', (code) => {
-        reject(new Error(`serve ended with ${String(code)}`));
-      });
-    });
-    return new Program(child, stateDir, line.match(/http:\/\/[\d.:]+/g) ?? []);
-  }
-
-  /** Kills a gateway that serves, after a while of service, until `untilMs` at most. */
-  async killAgainAndAgain(count: number, untilMs: number): Promise<void> {
+  async run(count: number, clients: readonly { readonly client: StreamClient }[]): Promise<void> {
     for (let i = 0; i < count; i++) {
-      while (!(await answersOk(`${this.#adminUrl}/readyz`))) await sleep(20);
-      await sleep(800 + ((i * 700) % 1_600));
-      if (performance.now() > untilMs) return;
-      await this.#killOnce();
+      await this.#require('ready again', () => answersOk(`${this.#adminUrl}/readyz`));
+      await pause(SERVICE_MIN_MS + ((i * 700) % SERVICE_SPREAD_MS));
+      await timeUntil(CATCH_UP_MAX_MS, () => clients.every(({ client }) => isUpToDate(client)));
+      await this.#kill();
     }
+    await this.#require('ready at the end', () => answersOk(`${this.#adminUrl}/readyz`));
   }
 
-  async stop(): Promise<void> {
-    const ended = new Promise((resolve) => this.#process.once('exit', resolve));
-    this.#process.kill('SIGTERM');
-    await ended;
-    rmSync(this.#stateDir, { recursive: true, force: true });
-  }
-
-  async #killOnce(): Promise<void> {
-    const answer = await fetch(`${this.#adminUrl}/workers`);
-    const workers = (await answer.json()) as readonly { readonly pid: number }[];
-    process.kill(childOf(this.#process.pid ?? 0), 'SIGKILL');
+  async #kill(): Promise<void> {
+    const workers = await fetchWorkers({ adminUrl: this.#adminUrl });
+    process.kill(childOf(this.#serve.pid), 'SIGKILL');
     const killedAtMs = performance.now();
-    await sleep(1);
-    while (!(await isListening(this.url))) await sleep(10);
+    await pause(1);
+    await this.#require('listening again', () => isListening(this.#url));
     this.backMs.push(performance.now() - killedAtMs);
-    await sleep(Math.max(0, 2_000 - (performance.now() - killedAtMs)));
-    this.orphanCount += workers.filter(({ pid }) => isAlive(pid)).length;
+    await pause(Math.max(0, ORPHAN_MAX_MS - (performance.now() - killedAtMs)));
+    const orphans = workers.filter(({ pid }) => isAlive(pid)).length;
+    this.#verdict.expect(orphans === 0, `${orphans} workers outlived their gateway`);
+  }
+
+  /** Throws if it takes too long. */
+  async #require(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
+    if ((await timeUntil(RETURN_MAX_MS, isSo, 10)) === Infinity)
+      throw new Error(`the gateway was not ${what}`);
   }
 }
 
@@ -193,20 +127,13 @@ function childOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+function isUpToDate({ state, unsentMs }: StreamClient): boolean {
+  return state.type === 'open' && unsentMs < UNSENT_MAX_MS;
 }
 
 async function isListening(url: string): Promise<boolean> {
   return fetch(url).then(
     () => true,
-    () => false,
-  );
-}
-
-async function answersOk(url: string): Promise<boolean> {
-  return fetch(url).then(
-    ({ ok }) => ok,
     () => false,
   );
 }
@@ -218,8 +145,4 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
 }

@@ -19,6 +19,7 @@ import { percentile, type Outcome, type Scenario, type Tier } from './scenario.t
 import { ServeProcess } from './serve_process.ts';
 import { compare } from './undisturbed.ts';
 import { Verdict } from './verdict.ts';
+import { answersOk, timeUntil } from './waiting.ts';
 import { sendSignal } from './worker_deaths.ts';
 
 const BLOCKED_MAIN = fileURLToPath(new URL('../server/blocked_log_main.js', import.meta.url));
@@ -58,7 +59,7 @@ async function blockOutput(tier: Tier): Promise<Outcome> {
     const packets = encodeOpus(concat(await synthesise('good morning', { voice: 'rms' }), silence(900)));
     for (let round = 0; round < rounds; round++) {
       if (round % 2 === 1) await killInferenceWorker(adminUrl);
-      const client = await RawClient.open(url, 'encoding=opus');
+      const client = await RawClient.enter(url, 'encoding=opus');
       for (const packet of packets) client.sendBytes(packet);
       if ((await client.finish()).filter(({ text }) => text !== '').length !== 1) lost++;
     }
@@ -91,16 +92,8 @@ function openFullPipe(path: string): number {
 }
 
 async function untilReady(adminUrl: string): Promise<void> {
-  const deadlineMs = performance.now() + START_MAX_MS;
-  while (performance.now() < deadlineMs) {
-    const isReady = await fetch(`${adminUrl}/readyz`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-    if (isReady) return;
-    await pause(50);
-  }
-  throw new Error('a server whose output nobody reads did not start');
+  const readyMs = await timeUntil(START_MAX_MS, () => answersOk(`${adminUrl}/readyz`));
+  if (readyMs === Infinity) throw new Error('a server whose output nobody reads did not start');
 }
 
 async function killInferenceWorker(adminUrl: string): Promise<void> {

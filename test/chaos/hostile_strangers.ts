@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { HANDSHAKE_MAX_MS } from '../../pipeline/limits.ts';
 import { addKey, tokenFor } from '../support/access_setting.ts';
 import { fetchSample } from '../support/real_server.ts';
-import { scenarioOf, timeUntil, type Attack, type Damage, type Target } from './hostile_attack.ts';
+import { scenarioOf, type Attack, type Target } from './hostile_attack.ts';
 import { RawSocket } from './raw_socket.ts';
 import type { Outcome, Scenario, Tier } from './scenario.ts';
+import { timeUntil } from './waiting.ts';
 
 const ALLOWED = ['https://app.example.org', 'https://app.example.org:8443', 'http://intranet'] as const;
 /** The time for a first message, and a little. */
@@ -19,12 +20,11 @@ export const HOSTILE_STRANGERS: readonly Scenario[] = [
     ...{ id: 'R-32', title: 'mutated origins', bystanders: 0, run: comeFromElsewhere },
     settings: { allowedOrigins: [...ALLOWED] },
   }),
-  { id: 'R-33', title: 'bad credentials (uws, ws)', run: withKeys },
+  { id: 'R-33', title: 'bad credentials (uws, ws)', bearsCompany: true, run: withKeys },
 ];
 
-async function comeFromElsewhere({ server, port, tier, random }: Target): Promise<Damage> {
+async function comeFromElsewhere({ server, port, tier, random, verdict }: Target): Promise<number> {
   const count = tier === 'p' ? 300 : 1_000;
-  const violations: string[] = [];
   let [admittedCount, refusedCount] = [0, 0];
   for (let i = 0; i < count; i++) {
     const origin = mutatedOrigin(random);
@@ -34,16 +34,12 @@ async function comeFromElsewhere({ server, port, tier, random }: Target): Promis
     raw.destroy();
     if (isAllowed) admittedCount++;
     else refusedCount++;
-    if (status !== (isAllowed ? 101 : 403)) violations.push(`${origin ?? 'no origin'}: ${status}`);
+    verdict.expect(status === (isAllowed ? 101 : 403), `${origin ?? 'no origin'}: ${status}`);
   }
   const counted = await fetchSample(server, 'earwitness_sessions_refused_total{reason="forbidden"}');
-  if (counted !== refusedCount) violations.push(`${counted} of ${refusedCount} refusals counted`);
-  return {
-    injected: count,
-    figures: [`${admittedCount} let in, ${refusedCount} refused`],
-    violations: violations.slice(0, 5),
-    misses: [],
-  };
+  verdict.expect(counted === refusedCount, `${counted} of ${refusedCount} refusals counted`);
+  verdict.figure(`${admittedCount} let in, ${refusedCount} refused`);
+  return count;
 }
 
 /** Undefined for none at all, as clients that are no browsers have it. */
@@ -96,10 +92,9 @@ interface Credentials {
   readonly expired: string;
 }
 
-async function forge(target: Target, credentials: Credentials): Promise<Damage> {
-  const { server, port, tier } = target;
+async function forge(target: Target, credentials: Credentials): Promise<number> {
+  const { server, port, tier, verdict } = target;
   const rounds = tier === 'p' ? 20 : 200;
-  const violations: string[] = [];
   const forged = forgeries(credentials);
   const late = await Promise.all(Array.from({ length: rounds }, () => RawSocket.open(port)));
   let injected = late.length;
@@ -109,31 +104,26 @@ async function forge(target: Target, credentials: Credentials): Promise<Damage> 
       const { status, body } = await raw.answer;
       raw.destroy();
       injected++;
-      if (status !== 401) violations.push(`${name}: ${status}`);
-      if (body.includes(value)) violations.push(`${name}: the answer repeats it`);
+      verdict.expect(status === 401, `${name}: ${status}`);
+      verdict.expect(!body.includes(value), `${name}: the answer repeats it`);
     }
   }
   const counted = await fetchSample(server, 'earwitness_sessions_refused_total{reason="unauthorized"}');
-  if (counted < injected - late.length) violations.push(`${counted} refusals counted`);
+  verdict.expect(counted >= injected - late.length, `${counted} refusals counted`);
   const isTold = (raw: RawSocket): boolean => raw.text.includes('"unauthorized"');
-  if ((await timeUntil(SILENT_MAX_MS, () => late.every(isTold))) === Infinity) {
-    violations.push('a connection without a token was not refused in time');
-  }
+  const toldMs = await timeUntil(SILENT_MAX_MS, () => late.every(isTold));
+  verdict.expect(toldMs < Infinity, 'a connection without a token was not refused in time');
   for (const raw of late) raw.destroy();
   const welcome = await RawSocket.ask(port, '?encoding=opus', {
     Authorization: `Bearer ${credentials.good}`,
   });
-  if ((await welcome.answer).status !== 101) violations.push('a good token was refused too');
+  verdict.expect((await welcome.answer).status === 101, 'a good token was refused too');
   welcome.destroy();
   const logged = JSON.stringify(server.log.lines);
   const leaks = [CANARY, credentials.secret, credentials.good].filter((text) => logged.includes(text)).length;
-  if (leaks > 0) violations.push(`${leaks} credentials in the log`);
-  return {
-    injected,
-    figures: [`${forged.length} forgeries, 0 let in`],
-    violations: [...new Set(violations)],
-    misses: [],
-  };
+  verdict.expect(leaks === 0, `${leaks} credentials in the log`);
+  verdict.figure(`${forged.length} forgeries`);
+  return injected;
 }
 
 function forgeries({ secret, good, expired }: Credentials): readonly (readonly [string, string])[] {

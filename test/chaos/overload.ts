@@ -1,7 +1,7 @@
 /** R-07 and R-21: an accelerator on which no worker lives, and pressure up and down the ladder. */
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   FINAL_WAIT_FULL_MS,
   LOAD_SHED_RATIO,
@@ -16,13 +16,15 @@ import { RawClient } from '../support/raw_client.ts';
 import { fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
-import { judged, percentile, type Outcome, type Scenario } from './scenario.ts';
+import { percentile, type Outcome, type Scenario } from './scenario.ts';
+import { Verdict } from './verdict.ts';
+import { timeUntil } from './waiting.ts';
 
 /** What R-07 promises: a final in place of the accelerator's, and the way back after the cure. */
 const FALLBACK_FINAL_MAX_MS = 2_000;
 const CURE_MAX_MS = 15_000;
 /** Lag of the gateway's event loop that a storm of starts may cause, 99th percentile. */
-const LOOP_LAG_MAX_SECONDS = 0.05;
+const LOOP_LAG_MAX_MS = 50;
 /** Longest that a rung is waited for. */
 const RUNG_MAX_MS = 20_000;
 
@@ -68,15 +70,6 @@ async function speakOnce(client: RawClient): Promise<{ readonly text: string; re
   return { text, waitMs: performance.now() - saidAtMs };
 }
 
-async function until(isTrue: () => Promise<boolean>, maxMs: number): Promise<number> {
-  const startedAtMs = performance.now();
-  while (!(await isTrue())) {
-    if (performance.now() - startedAtMs > maxMs) return Infinity;
-    await setTimeout(50);
-  }
-  return performance.now() - startedAtMs;
-}
-
 async function statusOf(server: RealServer): Promise<string> {
   const answer = await fetch(`${server.adminUrl}/readyz`);
   return `${answer.status} ${((await answer.json()) as { readonly status: string }).status}`;
@@ -90,48 +83,44 @@ async function runCrashStorm(): Promise<Outcome> {
     { inferenceWorkers: 2, inferenceSpares: 1, audioWorkers: 1, audioSpares: 0 },
     { device: FAKE_DEVICE, workerModules: { inference: fakeDeviceWorker(healthFile) } },
   );
-  const violations: string[] = [];
-  const misses: string[] = [];
-  const expect = (isTrue: boolean, what: string): void => {
-    if (!isTrue) violations.push(what);
-  };
+  const verdict = new Verdict();
   try {
     const client = await RawClient.open(server.url, 'encoding=pcm_s16le');
-    expect((await statusOf(server)) === '200 degraded', 'the server does not say that it is degraded');
+    verdict.expect(
+      (await statusOf(server)) === '200 degraded',
+      'the server does not say that it is degraded',
+    );
     const during = await speakOnce(client);
-    expect(during.text === 'cpu', `heard on ${during.text}`);
+    verdict.expect(during.text === 'cpu', `heard on ${during.text}`);
     await setDeviceHealth(healthFile, 'well');
-    const curedMs = await until(() => {
+    const curedMs = await timeUntil(3 * CURE_MAX_MS, async () => {
       client.send({ type: 'keepAlive' });
-      return statusOf(server).then((status) => status === '200 ready');
-    }, 3 * CURE_MAX_MS);
-    expect(curedMs < Infinity, 'the device did not come back');
+      return (await statusOf(server)) === '200 ready';
+    });
+    verdict.expect(curedMs < Infinity, 'the device did not come back');
     const after = await speakOnce(client);
-    expect(after.text === FAKE_DEVICE, `after the cure heard on ${after.text}`);
+    verdict.expect(after.text === FAKE_DEVICE, `after the cure heard on ${after.text}`);
     // It breaks again while people speak: utterances go on, on whatever is there.
     await setDeviceHealth(healthFile, 'dies');
     const waitsMs = [during.waitMs];
     for (let i = 0; i < 8; i++) waitsMs.push((await speakOnce(client)).waitMs);
     const lagSeconds = await fetchSample(server, 'earwitness_nodejs_eventloop_lag_p99_seconds');
     const worstMs = Math.max(...waitsMs);
-    if (during.waitMs > FALLBACK_FINAL_MAX_MS) misses.push(`a final after ${Math.round(during.waitMs)} ms`);
-    if (curedMs > CURE_MAX_MS) misses.push(`back ${Math.round(curedMs)} ms after the cure`);
-    if (lagSeconds > LOOP_LAG_MAX_SECONDS) misses.push(`loop lag ${lagSeconds} s`);
+    verdict.measure('final on the CPU after', during.waitMs, { max: FALLBACK_FINAL_MAX_MS, unit: 'ms' });
+    verdict.measure('back after', curedMs, { max: CURE_MAX_MS, unit: 'ms' });
+    verdict.measure('lag p99', 1_000 * lagSeconds, { max: LOOP_LAG_MAX_MS, unit: 'ms' });
     const finals = await client.finish();
     // Two deaths are two deaths: what the device ended first cannot be told from poison.
     const failedCount = client.of('notice').filter(({ code }) => code === 'utterance_failed').length;
-    expect(failedCount <= 1, `${failedCount} utterances were given up`);
+    verdict.expect(failedCount <= 1, `${failedCount} utterances were given up`);
     const left = await fetchSample(server, 'earwitness_device_fallbacks_total{outcome="left"}');
     const said = waitsMs.length + 1;
-    const figures = [
-      `final on the CPU ${Math.round(during.waitMs)} ms`,
-      `back after ${(curedMs / 1_000).toFixed(1)} s`,
+    verdict.figure(
       `median and worst final ${Math.round(percentile(waitsMs, 0.5))} and ${Math.round(worstMs)} ms`,
-      `${failedCount} given up`,
-      `lag p99 ${Math.round(lagSeconds * 1_000)} ms`,
-    ];
+    );
+    verdict.figure(`${failedCount} given up`);
     const counts = { lost: Math.max(0, said - finals.length), repeated: Math.max(0, finals.length - said) };
-    return judged({ injected: left, utterances: said, ...counts, wrong: 0, figures, violations, misses });
+    return verdict.outcome(left, { utterances: said, ...counts, wrong: 0 });
   } finally {
     await server.close();
     await folder.remove();
@@ -146,18 +135,15 @@ async function runPressure(): Promise<Outcome> {
       disturbLoad: (reading: LoadReading) => ({ ...reading, finalWaitMs: waitRatio * FINAL_WAIT_FULL_MS }),
     },
   );
-  const violations: string[] = [];
+  const verdict = new Verdict();
   const rungs: number[] = [];
   let utterances = 0;
-  const expect = (isTrue: boolean, what: string): void => {
-    if (!isTrue) violations.push(what);
-  };
   const reach = async (ratio: number, rung: number): Promise<void> => {
     waitRatio = ratio;
     const isThere = async (): Promise<boolean> =>
       (await fetchSample(server, 'earwitness_load_rung')) === rung;
-    rungs.push(await until(isThere, RUNG_MAX_MS));
-    expect(rungs.at(-1) !== Infinity, `rung ${rung} was not reached at ${ratio}`);
+    rungs.push(await timeUntil(RUNG_MAX_MS, isThere));
+    verdict.expect(rungs.at(-1) !== Infinity, `rung ${rung} was not reached at ${ratio}`);
   };
   try {
     const quiet = await RawClient.open(server.url, 'encoding=pcm_s16le');
@@ -174,18 +160,24 @@ async function runPressure(): Promise<Outcome> {
       utterances++;
     };
     await reach(0.75, 1);
-    expect((await speaker.next('notice')).code === 'partials_suspended', 'nobody was told of the partials');
+    verdict.expect(
+      (await speaker.next('notice')).code === 'partials_suspended',
+      'nobody was told of the partials',
+    );
     await speak();
     await reach(0.88, 2);
     const refused = await askForSession(server.url);
-    expect(refused === `503 after ${OVERLOAD_RETRY_AFTER_SECONDS}`, `a new session got ${refused}`);
+    verdict.expect(refused === `503 after ${OVERLOAD_RETRY_AFTER_SECONDS}`, `a new session got ${refused}`);
     await speak();
-    await setTimeout(Math.max(0, quietFromMs + QUIET_MIN_MS - performance.now()));
+    await pause(Math.max(0, quietFromMs + QUIET_MIN_MS - performance.now()));
     await speak();
-    expect(quiet.of('error').length === 0, 'a session was shed below the rung for it');
+    verdict.expect(quiet.of('error').length === 0, 'a session was shed below the rung for it');
     await reach(LOAD_SHED_RATIO + 0.06, 3);
     const { code } = await quiet.closed;
-    expect(code === 4503 && quiet.of('goAway').length === 1, `the quiet session was closed with ${code}`);
+    verdict.expect(
+      code === 4503 && quiet.of('goAway').length === 1,
+      `the quiet session was closed with ${code}`,
+    );
     await speak();
     await reach(0.1, 0);
     const back = await RawClient.open(server.url, 'encoding=pcm_s16le');
@@ -194,13 +186,11 @@ async function runPressure(): Promise<Outcome> {
     clearInterval(life);
     const finals = await speaker.finish();
     const shed = await fetchSample(server, 'earwitness_sessions_shed_total');
-    expect(shed === 1, `${shed} sessions were shed`);
-    const figures = [
-      `rungs after ${rungs.map((ms) => (ms / 1_000).toFixed(1)).join(', ')} s`,
-      `worst final ${Math.round(Math.max(...waitsMs))} ms`,
-    ];
+    verdict.expect(shed === 1, `${shed} sessions were shed`);
+    verdict.figure(`rungs after ${rungs.map((ms) => (ms / 1_000).toFixed(1)).join(', ')} s`);
+    verdict.figure(`worst final ${Math.round(Math.max(...waitsMs))} ms`);
     const counts = { lost: utterances - finals.length, repeated: 0, wrong: 0 };
-    return judged({ injected: rungs.length, utterances, ...counts, figures, violations, misses: [] });
+    return verdict.outcome(rungs.length, { utterances, ...counts });
   } finally {
     await server.close();
   }

@@ -9,7 +9,6 @@ import {
   type FaultyServer,
 } from '../support/faulty_worker.ts';
 import { pcmMessages, withMark } from '../support/marked_speech.ts';
-import { patiently } from '../support/patience.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
@@ -22,6 +21,8 @@ const [FIRST_POISON, FIRST_GOOD] = [25_000, 26_000];
 /** Poison that comes at once: each ends two workers, and of those a slot gets five in ten seconds. */
 const WAVE_COUNT = 5;
 const REFUSAL_MAX_MS = 5;
+/** One turn of a busy machine is longer than that; a worker's death, which is what a refusal saves, takes longer still. */
+const REFUSAL_FAILS_AT_RATIO = 20;
 
 export const POISONED_CROWD: Scenario = {
   id: 'R-06',
@@ -76,7 +77,9 @@ export async function mixPoison(counts: {
     verdict.expect(known === marks.length, `${known} of ${marks.length} quarantined`);
     const tookMs = await uploadAgain(server, marks, verdict);
     verdict.expect((await deathCount(server)) === deaths, 'a third upload ended a worker');
-    verdict.measure('refused within', tookMs, { max: REFUSAL_MAX_MS, unit: 'ms' });
+    verdict.measure('refused within', tookMs, {
+      ...{ max: REFUSAL_MAX_MS, unit: 'ms', failsAtRatio: REFUSAL_FAILS_AT_RATIO },
+    });
     await server.close();
     server = await start();
     await expectGivenUp(server, FIRST_POISON, verdict);
@@ -111,7 +114,7 @@ async function uploadAgain(
 ): Promise<number> {
   let longestMs = 0;
   for (const mark of marks) {
-    const client = await patiently(() => RawClient.open(server.url, 'encoding=pcm_s16le&partials=false'));
+    const client = await RawClient.enter(server.url, 'encoding=pcm_s16le&partials=false');
     let endedAtMs = -Infinity;
     client.socket.on('message', () => {
       const last = client.messages.at(-1)?.type;

@@ -72,7 +72,7 @@ void describe('audio that ends workers is refused, and nobody else is charged fo
       worker: faultyWorker({ rules }),
       settings: { partialIntervalMs: 200, quarantine: 'off' },
     });
-    const client = await RawClient.open(server.url, 'encoding=pcm_s16le');
+    const client = await RawClient.enter(server.url, 'encoding=pcm_s16le');
     // Real time, so that partials run while the utterance grows past its mark.
     const words = await synthesise('the quick brown fox jumps over the lazy dog', { voice: 'rms' });
     for (const message of pcmMessages(concat(silence(300), withMark(words, 27_001, 0.3), silence(700)))) {

@@ -16,13 +16,21 @@ export interface Outcome {
   readonly figures: readonly string[];
   /** What was promised and not kept; empty when all is well. */
   readonly violations: readonly string[];
-  /** Bounds on time that were missed: they say as much about the machine, and count only with `--strict`. */
+  /** Bounds that were missed by what may be the machine's doing: they count only with `--strict`. */
   readonly misses: readonly string[];
 }
+
+/** The counts of a row in which nobody speaks. */
+export const NOBODY_SPEAKS = {
+  ...{ utterances: undefined, lost: undefined },
+  ...{ repeated: undefined, wrong: undefined },
+};
 
 export interface Scenario {
   readonly id: string;
   readonly title: string;
+  /** It mostly waits and measures nothing that others in this process disturb: such rows are run side by side. */
+  readonly bearsCompany?: boolean;
   run(tier: Tier, seed: number): Promise<Outcome>;
 }
 
@@ -45,8 +53,7 @@ export function judged(outcome: Outcome): Outcome {
 
 /** A row that could not be run to its end is no row that passed; the others are run all the same. */
 export function outcomeOfThrow(error: unknown): Outcome {
-  const nobodySpeaks = { utterances: undefined, lost: undefined, repeated: undefined, wrong: undefined };
-  return { injected: 0, ...nobodySpeaks, figures: [], violations: [`threw ${String(error)}`], misses: [] };
+  return { injected: 0, ...NOBODY_SPEAKS, figures: [], violations: [`threw ${String(error)}`], misses: [] };
 }
 
 /** A table of all outcomes. */

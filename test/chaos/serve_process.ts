@@ -3,6 +3,7 @@ import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url));
@@ -12,6 +13,8 @@ export interface ServeOptions {
   readonly flags?: readonly string[];
   /** Where its stdout and stderr go; by default this process reads both. */
   readonly output?: number;
+  /** In a process group of its own, which `signalGroup` reaches. */
+  readonly isGroup?: boolean;
 }
 
 export interface ServeExit {
@@ -40,13 +43,17 @@ export class ServeProcess {
   }
 
   /** Its crash reports, quarantine and keys are in a folder of its own. */
-  static async spawn({ flags = [], output }: ServeOptions = {}): Promise<ServeProcess> {
+  static async spawn({ flags = [], output, isGroup = false }: ServeOptions = {}): Promise<ServeProcess> {
     const stateDir = await mkdtemp(join(tmpdir(), 'earwitness-chaos-'));
     const folders = ['--crash-dir', join(stateDir, 'crashes'), '--quarantine-dir', join(stateDir, 'poison')];
     const stdio: StdioOptions =
       output === undefined ? ['ignore', 'pipe', 'pipe'] : ['ignore', output, output];
     const args = [MAIN, 'serve', '--keys-file', '', ...folders, ...flags];
-    return new ServeProcess(spawn(process.execPath, args, { stdio }), stateDir);
+    return new ServeProcess(spawn(process.execPath, args, { stdio, detached: isGroup }), stateDir);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** What it has printed. */
@@ -62,7 +69,7 @@ export class ServeProcess {
       if (url !== undefined && adminUrl !== undefined) return { url, adminUrl };
       if (this.#hasExited || performance.now() > deadlineMs)
         throw new Error(`serve did not start: ${this.#text}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
   }
 
@@ -72,6 +79,11 @@ export class ServeProcess {
 
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
+  }
+
+  /** As a service manager does it, or a terminal: to every process at once. */
+  signalGroup(name: NodeJS.Signals): void {
+    process.kill(-Number(this.#child.pid), name);
   }
 
   /** Ends it, if it has not ended, and removes its folder. */

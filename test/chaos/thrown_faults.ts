@@ -6,12 +6,12 @@ import { InputMeter } from '../../pipeline/input_meter.ts';
 import { Session } from '../../pipeline/session.ts';
 import { Transcript } from '../../pipeline/transcript.ts';
 import { NativeDialect } from '../../server/native_dialect.ts';
-import { findUws } from '../../server/uws_module.ts';
 import { encodeOpus } from '../../server/opus_encoder.ts';
 import { RawClient } from '../support/raw_client.ts';
 import { fetchSample, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
+import { transportsHere } from '../support/transports.ts';
 import { startDigestServer } from './digest_crowd.ts';
 import type { Outcome, Scenario, Tier } from './scenario.ts';
 import { Verdict } from './verdict.ts';
@@ -48,14 +48,14 @@ export const THROWN_FAULTS: Scenario = {
 /** Throws so many times in each place, on both transports. */
 export async function throwEverywhere(timesEach: number): Promise<Outcome> {
   const verdict = new Verdict();
-  verdict.expect(findUws().found, 'uws: its native binary does not load here');
+  verdict.expect(transportsHere().includes('uws'), 'uws: its native binary does not load here');
   let injected = 0;
   let lost = 0;
-  for (const transport of findUws().found ? (['uws', 'ws'] as const) : (['ws'] as const)) {
+  for (const transport of transportsHere()) {
     const server = await startDigestServer({ transport, partialIntervalMs: 100 });
     try {
       // Somebody else, who is quiet while it happens and speaks afterwards.
-      const witness = await RawClient.open(server.url, 'encoding=opus');
+      const witness = await RawClient.enter(server.url, 'encoding=opus');
       for (const place of PLACES) {
         for (let i = 0; i < timesEach; i++) {
           witness.send({ type: 'keepAlive' });
@@ -74,8 +74,7 @@ export async function throwEverywhere(timesEach: number): Promise<Outcome> {
       await server.close();
     }
   }
-  const utterances = findUws().found ? 2 : 1;
-  return verdict.outcome(injected, { utterances, lost, repeated: 0, wrong: 0 });
+  return verdict.outcome(injected, { utterances: transportsHere().length, lost, repeated: 0, wrong: 0 });
 }
 
 async function sentence(): Promise<readonly Uint8Array[]> {
@@ -93,7 +92,7 @@ async function throwOnce({
   readonly verdict: Verdict;
 }): Promise<void> {
   const before = await fetchSample(server, INTERNAL);
-  const client = await RawClient.open(server.url, 'encoding=opus');
+  const client = await RawClient.enter(server.url, 'encoding=opus');
   const { sessionId } = await client.next('ready');
   const hasThrown = armThrow(place, sessionId);
   if (place.isAfterwards === true) client.socket.close();

@@ -149,6 +149,21 @@ describe('StreamClient', () => {
     client.close();
   });
 
+  it('[CLT26] what came together in an outage is worked off, until the client is back in real time', () => {
+    const { clock, server, client, say } = setUp();
+    void client.start();
+    say(2_000);
+    server.socket.accept('one', { aheadOfRealtimeMaxMs: 21_000, catchUpRatio: 1.5 });
+    const behindMs = (): number => client.unsentMs;
+    assert.equal(behindMs(), 20_000);
+    for (let second = 0; second < 45; second++) {
+      say(50);
+      clock.jump(1_000);
+    }
+    assert.ok(behindMs() < 100, `${behindMs()} ms behind`);
+    client.close();
+  });
+
   it('[CLT14] keepAlive is sent when nothing else is', () => {
     const { clock, server, client, say } = setUp();
     void client.start();

@@ -38,6 +38,19 @@ describe('the client’s token', () => {
     without.client.close();
   });
 
+  it('[CTK6] goes into `start` instead, where that is asked for, also after a reconnect', () => {
+    const { client, server, clock, offers } = setUp({ token: 'ew_key', tokenIn: 'start' });
+    void client.start();
+    server.socket.accept();
+    assert.equal(server.socket.start.token, 'ew_key');
+    server.socket.drop();
+    clock.jump(1_000);
+    server.socket.accept('again');
+    assert.equal(server.socket.start.token, 'ew_key');
+    assert.deepEqual(offers, [undefined, undefined]);
+    client.close();
+  });
+
   it('[CTK2] is asked for anew before every connection', async () => {
     let count = 0;
     const { client, server, clock, offers } = setUp({ token: () => Promise.resolve(`token${++count}`) });

@@ -3,17 +3,28 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { readDocument, ROOT, SECTIONS, withSection } from './sections.ts';
 
-const RULE_IN_TITLE = /\[([A-Z]+-?\d+[a-z]?)\]/g;
-const RULE_IN_SPEC = /^- \*\*([A-Z]+-?\d+[a-z]?)\*\*/gm;
+const RULE = /[A-Z][A-Z\d]*-?\d+[a-z]?/g;
+/** What a test or a row of the table of faults is called; not what is said about it elsewhere. */
+const TITLE_OF_TEST = /^ *(?:void )?(?:it|test)\(\s*(?:'([^'\n]*)'|"([^"\n]*)"|`([^`\n]*)`)/gm;
+const RULES_OF_TITLE = /\[([^\]]*)\]/g;
+const ID_OF_ROW = /\bid: '([^'\n]+)', *\n?\s*title:/g;
+const RULE_IN_SPEC = /^- \*\*([A-Z][A-Z\d]*-?\d+[a-z]?)\*\*/gm;
 
 function rulesInTests(): Set<string> {
   const files = readdirSync(new URL('test/', ROOT), { recursive: true, encoding: 'utf8' });
   const rules = new Set<string>();
   for (const file of files.filter((name) => name.endsWith('.ts'))) {
     const source = readFileSync(new URL(`test/${file}`, ROOT), 'utf8');
-    for (const [, rule] of source.matchAll(RULE_IN_TITLE)) if (rule !== undefined) rules.add(rule);
+    for (const [, ...quoted] of source.matchAll(TITLE_OF_TEST)) {
+      for (const [, named = ''] of quoted.join('').matchAll(RULES_OF_TITLE)) addRules(rules, named);
+    }
+    if (file.startsWith('chaos')) for (const [, id = ''] of source.matchAll(ID_OF_ROW)) addRules(rules, id);
   }
   return rules;
+}
+
+function addRules(rules: Set<string>, text: string): void {
+  for (const [rule] of text.matchAll(RULE)) rules.add(rule);
 }
 
 function rulesInSpec(): Set<string> {

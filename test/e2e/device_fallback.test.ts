@@ -14,7 +14,7 @@ import { synthesise } from '../support/speech.ts';
 const CURE_MAX_MS = 15_000;
 
 async function hear(server: RealServer): Promise<string | undefined> {
-  const client = await RawClient.open(server.url, 'encoding=pcm_s16le');
+  const client = await RawClient.enter(server.url, 'encoding=pcm_s16le');
   const words = await synthesise('good morning', { voice: 'rms' });
   for (const message of pcmMessages(concat(silence(300), words, silence(900)))) client.sendBytes(message);
   const [final] = await client.finish();

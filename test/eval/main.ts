@@ -1,8 +1,11 @@
 /**
- * `npm run eval -- DIR [--encoding opus|pcm_s16le] [--speed N] [--lead-silence-ms N] [--check-onset] [--max-wer 0.1]`:
+ * `npm run eval -- DIR [--encoding opus|pcm_s16le] [--speed N] [--lead-silence-ms N] [--check-onset] [--max-wer 0.1]
+ * [--max-changed 0.3]`:
  * the word error rate of a whole server on the WAV files that `DIR/refs.tsv` names, each with its words after a tab.
- * Exit status 1 when it is above `--max-wer`; with `--check-onset`, also when it is so after 2 s of leading silence, or
- * when a first word that is heard without the silence is not heard after it.
+ * Exit status 1 when it is above `--max-wer`; with `--check-onset`, also when it is so after 2 s of leading silence, when
+ * a first word that is heard without the silence is not heard after it, or when more than a share of the clips has other
+ * words. Some have: silence before a clip moves it in the frames of voice detector and encoder and gives it a pre-roll, and
+ * there are clips of which the model hears other words with any 32 ms of silence before them.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,10 +27,11 @@ const { values, positionals } = parseArgs({
     'lead-silence-ms': { type: 'string', default: '0' },
     'check-onset': { type: 'boolean', default: false },
     'max-wer': { type: 'string', default: '0.1' },
+    'max-changed': { type: 'string', default: '0.3' },
   },
 });
 
-function numberOf(name: 'speed' | 'lead-silence-ms' | 'max-wer', min: number): number {
+function numberOf(name: 'speed' | 'lead-silence-ms' | 'max-wer' | 'max-changed', min: number): number {
   const number = Number(values[name]);
   if (number >= min) return number;
   throw new Error(`--${name} must be a number from ${min} on, not '${values[name]}'`);
@@ -79,6 +83,7 @@ if (folder === undefined || encoding === undefined) {
 const speed = numberOf('speed', Number.MIN_VALUE);
 const leadSilenceMs = numberOf('lead-silence-ms', 0);
 const maxRate = numberOf('max-wer', 0);
+const maxChanged = numberOf('max-changed', 0);
 const references = await readReferences(folder);
 const server = await startRealServer();
 const plain = new WordErrors();
@@ -113,4 +118,5 @@ if (values['check-onset']) {
       `other words in ${changedCount} clips, first words lost in ${lostOnsetCount}`,
   );
 }
-process.exitCode = plain.rate <= maxRate && late.rate <= maxRate && lostOnsetCount === 0 ? 0 : 1;
+const areWordsKept = lostOnsetCount === 0 && changedCount <= maxChanged * references.length;
+process.exitCode = plain.rate <= maxRate && late.rate <= maxRate && areWordsKept ? 0 : 1;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -9,7 +9,6 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { EXIT_CONFIG } from '../../pipeline/errors.ts';
 import { runCli } from '../../server/cli.ts';
 import { StubServer, toneFolder } from '../support/stub_server.ts';
 
@@ -70,23 +69,22 @@ void describe('earwitness load', () => {
     assert.match(broken.stderr, /missed: true_end_p95<50ms, but it is \d+\.\dms/);
   });
 
-  it('[LOAD25] a key from a file or the environment reaches the server and nothing else', async () => {
-    const keyFile = join(folder, 'key');
-    await writeFile(keyFile, 'ew_from_file\n');
+  it('[LOAD25] a token from the option or the environment reaches the server and nothing else', async () => {
     const json = join(folder, 'keyed.json');
     const args = [...common, '--sessions', '1', '--duration', '1s', '--json', json];
     const before = server.requests.length;
     const outcomes = [
-      await load([...args, '--key-file', keyFile], { env: { EARWITNESS_LOAD_KEY: 'ew_from_env' } }),
-      await load(args, { env: { EARWITNESS_LOAD_KEY: 'ew_from_env' } }),
+      await load([...args, '--token', 'ew_from_option'], { env: { EARWITNESS_TOKEN: 'ew_from_env' } }),
+      await load(args, { env: { EARWITNESS_TOKEN: 'ew_from_env' } }),
+      await load(args, { env: { EARWITNESS_TOKEN: '' } }),
     ];
     const sent = server.requests.slice(before).map(({ headers }) => headers.authorization);
-    assert.deepEqual(sent, ['Bearer ew_from_file', 'Bearer ew_from_env']);
+    assert.deepEqual(sent, ['Bearer ew_from_option', 'Bearer ew_from_env', undefined]);
     const written = JSON.stringify([outcomes, await readFile(json, 'utf8')]);
     assert.doesNotMatch(written, /ew_from/);
   });
 
-  it('[LOAD26] an option that makes no sense is status 42 with the rule, before anything is started', async () => {
+  it('[LOAD26] an option that makes no sense is status 2 with the rule, before anything is started', async () => {
     for (const [args, rule] of [
       [['--url', 'localhost'], /--url: expected an address such as ws:/],
       [['--sessions', '0'], /--sessions: expected a whole number from 1 to 20000, got '0'/],
@@ -96,12 +94,12 @@ void describe('earwitness load', () => {
       [['--talk-ratio', '2'], /--talk-ratio: expected a number above 0/],
       [['--processes', '99'], /--processes: expected a whole number from 1 to 64/],
       [['--assert', 'final<1s'], /--assert: 'final<1s': expected a quantile, such as final_p95/],
-      [['--key-file', join('/nowhere', 'key')], /--key-file: expected a file that can be read/],
+      [['--token', 'two words'], /--token: expected an API key or token, got something else/],
       [['--url', 'ws://127.0.0.1:1', '--speech', '/nowhere'], /--speech: expected a folder with a refs\.tsv/],
     ] as const) {
       const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
       const told = text(streams.stderr);
-      assert.equal(await runCli(['load', ...args], streams), EXIT_CONFIG);
+      assert.equal(await runCli(['load', ...args], streams), 2);
       streams.stderr.end();
       assert.match(await told, rule);
       assert.doesNotMatch(await told, /\n {4}at /);

@@ -74,7 +74,7 @@ describe('what a load is made of', () => {
     assert.deepEqual(missed(measured, parseAssertions('wer<0.2,')), []);
   });
 
-  it('[LOAD21] a wrong assertion is a configuration error with what is known', () => {
+  it('[LOAD21] a wrong assertion is wrong usage, and what is known is told', () => {
     for (const [text, rule] of [
       ['final_p95', /expected a name, one of < <= > >= =, and a number/],
       ['final_p95<500', /final_p95 is a time such as 500ms/],

@@ -116,6 +116,13 @@ describe('the report of a load', () => {
     }
   });
 
+  it('[LOAD29] notices are counted by their code', () => {
+    const suspended: Told = [2_000, { type: 'notice', code: 'partials_suspended' }];
+    const told = report(heard(TEXTS[0], [...GOOD, suspended]), heard(TEXTS[1], [suspended]));
+    assert.deepEqual(told.notices, { partials_suspended: 2 });
+    assert.match(renderReport(told), /^2 notices: partials_suspended$/m);
+  });
+
   it('[LOAD17] a report holds no credential, and shows in words what was not measured', () => {
     assert.doesNotMatch(JSON.stringify(report()), /secret/);
     assert.match(renderReport(report()), /last sound → final {2,}0 {2,}– /);

@@ -157,19 +157,24 @@ describe('audio pool: poison', () => {
     await close(world);
   });
 
-  it('[AUD22] a storm of kills condemns nobody and changes nothing', async () => {
+  it('[AUD22] a storm of kills and stops condemns nobody and changes nothing', async () => {
     const alone = await hearAlone(INNOCENT);
-    const kill = fc.record({ at: fc.nat(250), side: fc.constantFrom<Kill['side']>('before', 'after') });
+    const kill = fc.record({
+      at: fc.nat(250),
+      side: fc.constantFrom<Kill['side']>('before', 'after'),
+      how: fc.constantFrom('killed' as const, 'stopped' as const),
+    });
     const shape = fc.record({
       workerCount: fc.integer({ min: 1, max: 3 }),
       spareCount: fc.nat(1),
       // One after another: the second takes what the first has left a worker to try.
-      kills: fc
-        .tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200))
-        .map(([kills, from]) => [
-          ...kills,
-          ...[0, 1, 2, 3].map((more) => ({ at: from + more, side: 'before' as const })),
-        ]),
+      kills: fc.tuple(fc.array(kill, { minLength: 2, maxLength: 8 }), fc.nat(200)).map(([kills, from]) => [
+        ...kills,
+        ...[0, 1, 2, 3].map((more) => ({
+          ...{ at: from + more, side: 'before' as const },
+          how: more % 2 === 0 ? ('killed' as const) : ('stopped' as const),
+        })),
+      ]),
     });
     await fc.assert(
       fc.asyncProperty(shape, async (options) => {
@@ -237,6 +242,27 @@ describe('audio pool: poison', () => {
       });
     }
   }
+
+  it('[AUD29] a worker that was dying already when it took a track over does not speak against it', async () => {
+    for (const time of [1, 10, INPUT_COALESCE_MS + 5]) {
+      const alone = await hearAlone(INNOCENT);
+      const world = new AudioWorld({ workerCount: 1, spareCount: 1 });
+      await settle();
+      const innocent = { ...world.open(), script: INNOCENT };
+      for (const input of inputsOf(INNOCENT)) innocent.track.push(input);
+      await world.clock.advance(INPUT_COALESCE_MS);
+      const [first, second] = [world.launcher.at(0), world.launcher.at(1)];
+      // Both are ended at the same time; the system takes longer over the second.
+      second.onMessage = () => undefined;
+      first.end({ signal: 'SIGSEGV' });
+      await world.clock.advance(time);
+      second.end({ signal: 'SIGSEGV' });
+      await world.until(() => isAnswered(innocent));
+      assert.deepEqual(innocent.heard, alone);
+      assert.equal(world.telemetry.total('audio_poisons_total', { outcome: 'ended' }), 0);
+      await close(world);
+    }
+  });
 
   it('[AUD27] the same poison in session after session costs two workers, once, and parks none', async () => {
     const world = new AudioWorld({ workerCount: 1, spareCount: 1, poison: 'kills' });

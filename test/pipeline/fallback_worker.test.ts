@@ -21,7 +21,7 @@ interface Answer {
 
 function death(cause: DeathCause, code: number | null = null): WorkerDeath {
   const exit = { code, signal: null, stderrTail: 'loading\nno such kernel\n' };
-  return { pid: 1, generation: 1, cause, exit, uptimeMs: 1, rssBytes: 1 };
+  return { pid: 1, generation: 1, cause, exit, uptimeMs: 1, rssBytes: 1, wasStopped: false };
 }
 
 /** A slot with an accelerator, a CPU, and a launcher for probes. */

@@ -18,6 +18,7 @@ import {
   HEARTBEAT_INTERVAL_MS,
   HEARTBEAT_MAX_MS,
   JOB_DEADLINE_AUDIO_RATIO,
+  JOB_DEADLINE_EXTENSION_MAX_COUNT,
   JOB_DEADLINE_MIN_MS,
   LATE_MESSAGE_GRACE_MS,
   STOP_ASK_MAX_MS,
@@ -143,12 +144,64 @@ describe('inference pool', () => {
     const setting = await Setting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
-    await setting.clock.advance(JOB_DEADLINE_MIN_MS + LATE_MESSAGE_GRACE_MS - 1);
+    await setting.clock.advance(JOB_DEADLINE_MIN_MS - 1);
     assert.deepEqual(process.signals, []);
     await setting.clock.advance(1);
     assert.deepEqual(process.signals, ['SIGKILL']);
     assert.equal(codeOf(await outcome), 'deadline_exceeded');
     assert.equal(setting.deaths[0]?.death.cause, 'deadline');
+    await setting.pool.close();
+  });
+
+  it('[POOL16] a worker that had no processor for its job is given more time, but not for ever', async () => {
+    const setting = await Setting.ready();
+    const { jobId, outcome } = setting.run();
+    const process = setting.processOf(jobId);
+    for (let i = 0; i < JOB_DEADLINE_EXTENSION_MAX_COUNT; i++) {
+      process.fakeActivity = { isStopped: false, isRunnable: true, cpuMs: i * (JOB_DEADLINE_MIN_MS / 2 - 1) };
+      await setting.clock.advance(JOB_DEADLINE_MIN_MS);
+      assert.deepEqual(process.signals, [], `extension ${i}`);
+    }
+    await setting.clock.advance(JOB_DEADLINE_MIN_MS);
+    assert.equal(codeOf(await outcome), 'deadline_exceeded');
+    await setting.pool.close();
+    assert.equal(setting.clock.timerCount, 0);
+  });
+
+  it('[POOL16] one that computed all the time, or waits for something, is not', async () => {
+    for (const activity of [
+      { isStopped: false, isRunnable: true, cpuMs: JOB_DEADLINE_MIN_MS / 2 },
+      { isStopped: false, isRunnable: false, cpuMs: 0 },
+    ]) {
+      const setting = await Setting.ready();
+      const { jobId, outcome } = setting.run();
+      setting.processOf(jobId).fakeActivity = activity;
+      await setting.clock.advance(JOB_DEADLINE_MIN_MS);
+      assert.equal(codeOf(await outcome), 'deadline_exceeded');
+      assert.equal(setting.pool.isDisturbed, false);
+      await setting.pool.close();
+    }
+  });
+
+  it('[POOL17] one that was stopped from outside is killed at its deadline, and that is a disturbance', async () => {
+    const setting = await Setting.ready();
+    const { jobId, outcome } = setting.run();
+    setting.processOf(jobId).fakeActivity = { isStopped: true, isRunnable: false, cpuMs: 0 };
+    await setting.clock.advance(JOB_DEADLINE_MIN_MS);
+    assert.equal(codeOf(await outcome), 'deadline_exceeded');
+    assert.equal(setting.deaths[0]?.death.wasStopped, true);
+    assert.equal(setting.pool.isDisturbed, true);
+    await setting.pool.close();
+  });
+
+  it('[POOL18] a worker that has ended gets no job, although its end is not told yet', async () => {
+    const setting = await Setting.ready(2);
+    setting.launcher.at(0).leave();
+    assert.deepEqual([setting.pool.freeCount, setting.pool.slotCount], [1, 1]);
+    const { jobId } = setting.run();
+    assert.equal(setting.processOf(jobId), setting.launcher.at(1));
+    setting.launcher.at(0).end({ signal: 'SIGSEGV' });
+    assert.equal(setting.deaths[0]?.death.cause, 'signal');
     await setting.pool.close();
   });
 

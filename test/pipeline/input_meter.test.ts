@@ -5,6 +5,7 @@ import { InputMeter } from '../../pipeline/input_meter.ts';
 import {
   AHEAD_OF_REALTIME_CLOSE_MS,
   AHEAD_OF_REALTIME_MAX_MS,
+  CATCH_UP_RATIO,
   CONTAINER_MESSAGE_MAX_BYTES,
   CONTAINER_RATE_MAX_BYTES,
   FLOAT_MESSAGE_MAX_BYTES,
@@ -48,8 +49,24 @@ describe('input meter', () => {
     for (let i = 0; i < count; i++) meter.judge(SECOND, 0);
     assert.equal(meter.judge(SECOND, 0), 'throttled');
     assert.equal(meter.judge(SECOND, 5_000), 'accepted');
-    for (let i = 0; i < 3; i++) assert.equal(meter.judge(SECOND, 5_000), 'accepted');
+    for (let i = 0; i < 5; i++) assert.equal(meter.judge(SECOND, 5_000), 'accepted');
     assert.equal(meter.judge(SECOND, 5_000), 'throttled');
+  });
+
+  it('[SES67] a client that catches up, faster than real time by half, is never too fast', () => {
+    const meter = new InputMeter(PCM, 0);
+    for (let i = 1; i < AHEAD_OF_REALTIME_MAX_MS / 1_000; i++) meter.judge(SECOND, 0);
+    const stepMs = 1_000 / CATCH_UP_RATIO;
+    for (let i = 1; i <= 600; i++) assert.equal(meter.judge(SECOND, i * stepMs), 'accepted');
+    assert.equal(meter.isAhead, false);
+  });
+
+  it('[SES68] a container that held more than it may ends the session although nothing comes any more', () => {
+    const meter = new InputMeter({ ...PCM, encoding: 'webm_opus' }, 0);
+    assert.equal(meter.judge(new Uint8Array(4_000), 0, 0), 'accepted');
+    assert.equal(meter.judgeDecoded(AHEAD_OF_REALTIME_CLOSE_MS, 1_000), undefined);
+    assert.equal(meter.judgeDecoded(3 * AHEAD_OF_REALTIME_CLOSE_MS, 2_000)?.code, 'too_fast');
+    assert.equal(new InputMeter(PCM, 0).judgeDecoded(1e9, 1), undefined, 'of bare audio it is known before');
   });
 
   it('[SES63] a message above the bound of its encoding is refused, one at it is not', () => {

@@ -31,7 +31,7 @@ describe('what is remembered of audio that ended workers', () => {
   it('[QUA20] only the same content is poison; what begins alike is suspect; the rest is clean', () => {
     const memory = new PoisonMemory({ clock: new FakeClock() });
     assert.equal(memory.judge(audio(1)), 'clean');
-    memory.condemn(audio(1));
+    memory.condemn(audio(1), 2);
     assert.equal(memory.judge(audio(1)), 'poison');
     assert.equal(memory.judge(audio(1, 2_000)), 'suspect');
     assert.equal(memory.judge(audio(1, POISON_HEAD_MS)), 'suspect');
@@ -46,7 +46,7 @@ describe('what is remembered of audio that ended workers', () => {
   it('[QUA21] poison is forgotten after a day, a suspicion after minutes, or when a final came through', () => {
     const clock = new FakeClock();
     const memory = new PoisonMemory({ clock });
-    memory.condemn(audio(1));
+    memory.condemn(audio(1), 2);
     memory.suspect(audio(2));
     memory.suspect(audio(3));
     memory.absolve(audio(3));
@@ -68,7 +68,7 @@ describe('what is remembered of audio that ended workers', () => {
     const clock = new FakeClock();
     const told: Poison[] = [];
     const first = new PoisonMemory({ clock, quarantine: { keep: (poison) => told.push(poison) } });
-    first.condemn(audio(1));
+    first.condemn(audio(1), 2);
     const [poison] = told;
     assert.ok(poison !== undefined);
     assert.equal(poison.contentHash, contentHash(audio(1)));
@@ -89,7 +89,7 @@ describe('what is remembered of audio that ended workers', () => {
 
   it('[QUA23] memory is bounded: the oldest is forgotten', () => {
     const memory = new PoisonMemory({ clock: new FakeClock() });
-    for (let i = 0; i <= POISON_MEMORY_MAX_COUNT; i++) memory.condemn(audio(i, 100));
+    for (let i = 0; i <= POISON_MEMORY_MAX_COUNT; i++) memory.condemn(audio(i, 100), 2);
     assert.equal(memory.count, POISON_MEMORY_MAX_COUNT);
     assert.equal(memory.judge(audio(POISON_MEMORY_MAX_COUNT, 100)), 'poison');
     assert.notEqual(memory.judge(audio(0, 100)), 'poison');
@@ -231,7 +231,7 @@ describe('the scheduler and poison', () => {
 
   it('[QUA34] audio that begins like poison gets no partials, its final is tried; other audio gets both', async () => {
     const setting = new Setting(2);
-    setting.memory.condemn(audio(1));
+    setting.memory.condemn(audio(1), 2);
     const source = await setting.partial(audio(1, 1_500), new Strikes());
     await setting.clock.advance(5_000);
     assert.equal(setting.pool.started.length, 0);

@@ -55,6 +55,14 @@ describe('scheduler: order', () => {
     assert.deepEqual(setting.started, [1, 2, 3, 4]);
   });
 
+  it('[SCH27] a scheduler that is closed while it waits for a partial to be due leaves no timer behind', () => {
+    const setting = new SchedulerSetting();
+    setting.scheduler.addSource(new FakeSource(1));
+    assert.equal(setting.clock.timerCount, 1);
+    setting.scheduler.close();
+    assert.equal(setting.clock.timerCount, 0);
+  });
+
   it('[SCH5] a partial has the newest audio there is when it starts, not what there was when it was due', async () => {
     const setting = new SchedulerSetting();
     setting.final('running', 1);
@@ -175,6 +183,23 @@ describe('scheduler: failures', () => {
     assert.equal(setting.started.length, 2);
     await setting.clock.advance(INTERVAL_MS / 2);
     assert.equal(setting.started.length, 3);
+  });
+
+  it('[SCH47] partials of what is long come rarer, up to one in 0.8 s', async () => {
+    for (const [costMs, nextMs] of [
+      [40, INTERVAL_MS],
+      [80, 800],
+      [400, 800],
+    ] as const) {
+      const setting = new SchedulerSetting();
+      setting.scheduler.addSource(new FakeSource(1));
+      await setting.clock.advance(INTERVAL_MS / 2 + costMs);
+      await setting.succeedAll();
+      await setting.clock.advance(nextMs - costMs - 1);
+      assert.equal(setting.started.length, 1, `too soon after ${costMs} ms`);
+      await setting.clock.advance(1);
+      assert.equal(setting.started.length, 2, `too late after ${costMs} ms`);
+    }
   });
 
   it('[SCH28] where workers without a job die too, a death is not held against audio', async () => {

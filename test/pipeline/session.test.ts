@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { msToSamples } from '../../pipeline/audio.ts';
-import { PENDING_DELIVERY_MAX_COUNT, RECOGNISER_PCM_MIN_MS } from '../../pipeline/limits.ts';
+import {
+  FINAL_WAIT_MAX_MS,
+  PENDING_DELIVERY_MAX_COUNT,
+  RECOGNISER_PCM_MIN_MS,
+} from '../../pipeline/limits.ts';
 import { settle } from '../support/fake_clock.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
 import { MESSAGE, SessionSetting } from '../support/session_setting.ts';
@@ -60,7 +64,7 @@ describe('session: utterances', () => {
     setting.track.speak(100);
     await setting.succeed('the cat');
     setting.track.speak(300);
-    await setting.clock.advance(500);
+    await setting.clock.advance(1_000);
     await setting.succeed('the cat sat');
     assert.deepEqual(
       setting
@@ -124,6 +128,25 @@ describe('session: utterances', () => {
     assert.equal(setting.telemetry.total('suppressed_texts_total', { reason: 'no_speech' }), 1);
   });
 
+  it('[SES7] such text is withheld in a partial too, and a partial after it is shown', async () => {
+    const setting = new SessionSetting();
+    setting.track.start();
+    setting.track.speak(800);
+    await setting.clock.advance(500);
+    const tokens = Array.from({ length: 100 }, () => 1);
+    setting.pool.first.succeed(hypothesisOf('again and again', { tokens, stop: 'repetition' }));
+    await settle();
+    assert.deepEqual(setting.of('partial'), []);
+    assert.equal(setting.telemetry.total('suppressed_texts_total', { reason: 'repetition' }), 1);
+    setting.track.speak(400);
+    await setting.clock.advance(1_000);
+    await setting.succeed('once more');
+    assert.deepEqual(
+      setting.of('partial').map(({ text, revision }) => [text, revision]),
+      [['once more', 1]],
+    );
+  });
+
   it('[SES8] a partial that comes back after its utterance has ended is not shown', async () => {
     const setting = new SessionSetting({}, 2);
     setting.track.start();
@@ -183,6 +206,36 @@ describe('session: utterances', () => {
     assert.equal(setting.failure, undefined);
     setting.track.utter();
     assert.equal(setting.failure, 'too_fast');
+  });
+
+  it('[SES12] a final that has not been computed in time is given up, and what follows it is sent', async () => {
+    const setting = new SessionSetting({}, 2);
+    setting.track.start();
+    setting.track.speak(800);
+    await setting.clock.advance(500);
+    await setting.succeed('the last partial');
+    setting.track.speak(100);
+    setting.track.end();
+    const late = setting.pool.first;
+    setting.track.utter();
+    setting.pool.running.at(-1)?.succeed(hypothesisOf('two'));
+    await setting.clock.advance(FINAL_WAIT_MAX_MS - 1);
+    setting.session.keepAlive();
+    setting.session.tick();
+    assert.deepEqual(setting.of('final'), []);
+    await setting.clock.advance(1);
+    setting.session.tick();
+    assert.deepEqual(
+      setting.of('final').map(({ text }) => text),
+      ['the last partial', 'two'],
+    );
+    assert.deepEqual(
+      setting.of('notice').map(({ code, utteranceId }) => [code, utteranceId]),
+      [['utterance_failed', 1]],
+    );
+    late.succeed(hypothesisOf('too late'));
+    await settle();
+    assert.equal(setting.of('final').length, 2);
   });
 });
 

@@ -89,16 +89,25 @@ describe('session: the clock', () => {
     assert.equal(setting.telemetry.total('packets_total', { outcome: 'ignored' }), 1);
   });
 
-  it('[SES33] a session ends when it has lasted as long as it may', async () => {
-    const setting = new SessionSetting();
-    setting.clock.stall(SESSION_MAX_MS);
+  it('[SES33] a session that has lasted as long as it may is drained, in mid-word too', async () => {
+    const setting = new SessionSetting({ partials: false });
+    setting.clock.stall(SESSION_MAX_MS - 1);
+    setting.track.start();
+    setting.track.speak(1_000);
     setting.session.keepAlive();
     setting.session.tick();
-    assert.equal(setting.failure, undefined);
+    assert.deepEqual(setting.of('goAway'), []);
     setting.clock.stall(1);
     setting.session.tick();
-    assert.equal(setting.failure, 'session_too_long');
-    await settle();
+    setting.session.tick();
+    assert.deepEqual(setting.of('goAway'), [
+      { type: 'goAway', deadlineMs: DRAIN_SPEECH_MAX_MS, ackedAudioMs: 0, nextUtteranceId: 1 },
+    ]);
+    setting.track.end();
+    setting.session.tick();
+    setting.track.answerFlushes();
+    await setting.succeed('the end');
+    assert.deepEqual(setting.types, ['speechStart', 'goAway', 'speechEnd', 'final', 'done']);
   });
 
   it('[SES34] a stop that cannot be answered does not wait for ever', async () => {
@@ -113,6 +122,36 @@ describe('session: the clock', () => {
     assert.equal(setting.failure, 'unavailable');
     assert.equal(setting.clock.timerCount, 0);
   });
+
+  it('[SES35] time in which the server stood still is neither silence nor idleness, nor held against a stop', async () => {
+    const setting = new SessionSetting({}, 0);
+    setting.session.push(MESSAGE);
+    const stall = (): void => {
+      setting.clock.stall(SESSION_STOP_MAX_MS);
+      setting.session.forgive(SESSION_STOP_MAX_MS);
+      setting.session.tick();
+    };
+    stall();
+    assert.deepEqual(
+      setting.track.inputs.map(({ type }) => type),
+      ['audio'],
+    );
+    setting.track.utter();
+    setting.session.stop();
+    stall();
+    stall();
+    assert.equal(setting.failure, undefined);
+    await settle();
+  });
+
+  it('[SES35] audio that waited while the server stood still is not ahead of anything', () => {
+    const setting = new SessionSetting();
+    const stalledMs = AHEAD_OF_REALTIME_MAX_MS + 10_000;
+    setting.clock.stall(stalledMs);
+    setting.session.forgive(stalledMs);
+    for (let ms = 0; ms < stalledMs; ms += 20) setting.session.push(MESSAGE);
+    assert.deepEqual(setting.events, []);
+  });
 });
 
 describe('session: drain and end', () => {
@@ -120,10 +159,10 @@ describe('session: drain and end', () => {
     const setting = new SessionSetting();
     setting.track.utter();
     await setting.succeed('one');
-    setting.session.drain(25_000);
-    setting.session.drain(25_000);
+    setting.session.drain();
+    setting.session.drain();
     assert.deepEqual(setting.of('goAway'), [
-      { type: 'goAway', deadlineMs: 25_000, ackedAudioMs: 1_000, nextUtteranceId: 2 },
+      { type: 'goAway', deadlineMs: 0, ackedAudioMs: 1_000, nextUtteranceId: 2 },
     ]);
     setting.track.answerFlushes();
     assert.equal(setting.events.at(-1)?.type, 'done');
@@ -133,7 +172,7 @@ describe('session: drain and end', () => {
     const setting = new SessionSetting();
     setting.track.start();
     setting.track.speak(1_000);
-    setting.session.drain(25_000);
+    setting.session.drain();
     setting.session.push(MESSAGE);
     setting.session.tick();
     assert.deepEqual(
@@ -150,7 +189,7 @@ describe('session: drain and end', () => {
   it('[SES42] drained in endless speech, the session stops when the time for that is over', async () => {
     const setting = new SessionSetting({ partials: false });
     setting.track.start();
-    setting.session.drain(25_000);
+    setting.session.drain();
     await setting.clock.advance(DRAIN_SPEECH_MAX_MS - 1);
     setting.session.push(MESSAGE);
     setting.session.tick();
@@ -174,7 +213,7 @@ describe('session: drain and end', () => {
     setting.session.push(MESSAGE);
     setting.session.flush('x');
     setting.session.stop();
-    setting.session.drain(1);
+    setting.session.drain();
     setting.session.tick();
     setting.session.notePartialsSuspended(true);
     setting.track.speak(100);
@@ -184,6 +223,14 @@ describe('session: drain and end', () => {
     assert.equal(setting.telemetry.total('jobs_total', { kind: 'final', outcome: 'aborted' }), 1);
     assert.equal(setting.clock.timerCount, 0);
     assert(setting.track.isClosed);
+  });
+
+  it('[SES43] a final that comes for a closed session is counted as stale', async () => {
+    const setting = new SessionSetting();
+    setting.track.utter();
+    setting.session.close();
+    await setting.succeed('too late');
+    assert.equal(setting.telemetry.total('stale_results_total', {}), 1);
   });
 
   it('[SES44] whoever hears an event may close the session in it; nothing is asked for on its behalf', async () => {
@@ -211,7 +258,12 @@ describe('session: drain and end', () => {
   });
 
   it('[SES45] audio that cannot be kept up with, or comes much too fast, ends the session; faster is a notice first', () => {
+    const behind = new SessionSetting();
+    behind.track.isFull = true;
+    behind.session.push(MESSAGE);
+    assert.equal(behind.failure, 'overloaded', 'who speaks in real time is not to blame');
     const full = new SessionSetting();
+    for (let i = 0; i <= AHEAD_OF_REALTIME_MAX_MS / 1_000; i++) full.session.push(new Uint8Array(32_000));
     full.track.isFull = true;
     full.session.push(MESSAGE);
     assert.equal(full.failure, 'too_fast');

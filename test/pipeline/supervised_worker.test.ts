@@ -121,6 +121,25 @@ describe('supervised worker: watching', () => {
     assert.equal(setting.launcher.last.countOf('ping'), 61);
   });
 
+  it('[SUP28] it is known to be alive at the answer to its own question, not at an earlier one', async () => {
+    const setting = new WorkerSetting();
+    setting.worker.ask(() => assert.fail('it is not ready'));
+    setting.startReady();
+    let answerCount = 0;
+    setting.worker.ask(() => answerCount++);
+    setting.launcher.last.pong();
+    assert.equal(answerCount, 0, 'that was the answer to the first heartbeat');
+    setting.launcher.last.pong();
+    assert.equal(answerCount, 1);
+    setting.worker.ask(() => assert.fail('it died first'));
+    setting.launcher.last.end({ signal: 'SIGSEGV' });
+    await setting.clock.advance(RESTART_BACKOFF_MAX_MS);
+    setting.launcher.last.ready();
+    setting.launcher.last.pong();
+    setting.launcher.last.pong();
+    assert.equal(answerCount, 1);
+  });
+
   it('[SUP21] an idle worker that falls silent is killed with SIGKILL, for SIGTERM would not reach it', async () => {
     const setting = new WorkerSetting();
     setting.startReady();

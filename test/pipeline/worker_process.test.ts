@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { STDERR_TAIL_MAX_BYTES } from '../../pipeline/limits.ts';
+import { LAST_WORDS_MAX_MS, STDERR_TAIL_MAX_BYTES } from '../../pipeline/limits.ts';
 import {
   forkLauncher,
   type ControlReply,
@@ -20,6 +20,7 @@ class Watched {
   readonly process: WorkerProcess<EchoRequest>;
   readonly messages: (EchoReply | ControlReply)[] = [];
   readonly exits: WorkerExit[] = [];
+  endedCount = 0;
   readonly #events = new EventEmitter();
 
   constructor(launch: Launcher) {
@@ -31,7 +32,12 @@ class Watched {
         this.messages.push(message);
         this.#events.emit('message');
       },
+      ended: () => {
+        assert.equal(this.exits.length, 0, 'the end comes before the exit');
+        this.endedCount++;
+      },
       exited: (exit) => {
+        assert.equal(this.endedCount, this.process.pid === 0 ? 0 : 1, 'once');
         assert(hasReturned, 'nothing is told before the launcher has returned');
         this.exits.push(exit);
         this.#events.emit('exited');
@@ -174,3 +180,15 @@ for (const { name, echo, missing } of LAUNCHERS) {
     });
   });
 }
+
+describe('worker launchers: a process that leaves another behind', () => {
+  it('[PROC7] a pipe that somebody else holds open does not hide a death', async () => {
+    const path = fileURLToPath(new URL('../support/parting_main.js', import.meta.url));
+    const heldMs = 40 * LAST_WORDS_MAX_MS;
+    const watched = new Watched(forkLauncher(path, { args: [String(heldMs)] }));
+    const started = performance.now();
+    const exit = await watched.exit();
+    assert.equal(exit.code, 7);
+    assert(performance.now() - started < heldMs, 'the death was told before the pipe was closed');
+  });
+});

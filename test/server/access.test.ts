@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { CLOSE_CODES, ConfigError } from '../../pipeline/errors.ts';
+import { CLOSE_CODES } from '../../pipeline/errors.ts';
 import {
   CREDENTIAL_MAX_BYTES,
   HANDSHAKE_MAX_MS,
@@ -186,8 +186,8 @@ describe('access', () => {
       ['{"type":"keepAlive"}', unauthorized],
       [new Uint8Array(3), unauthorized],
       ['no json', { code: 4400, reason: 'bad_message' }],
-      [startWith(''), { code: 4400, reason: 'bad_message' }],
-      [startWith('x'.repeat(CREDENTIAL_MAX_BYTES + 1)), { code: 4400, reason: 'bad_message' }],
+      [startWith(''), { code: 4400, reason: 'bad_settings' }],
+      [startWith('x'.repeat(CREDENTIAL_MAX_BYTES + 1)), { code: 4400, reason: 'bad_settings' }],
     ] as const) {
       const client = enter(await access.judge(requestOf(), LATE));
       if (typeof send === 'string') client.listener.text(send);
@@ -380,6 +380,7 @@ describe('access', () => {
     const judge = (exposure: Partial<Exposure>): readonly string[] =>
       judgeExposure({
         host: '127.0.0.1',
+        adminHost: '127.0.0.1',
         hasKeys: false,
         isInsecure: false,
         hasTls: false,
@@ -388,12 +389,16 @@ describe('access', () => {
       });
     for (const host of ['127.0.0.1', '::1', 'localhost', '127.1.2.3']) assert.deepEqual(judge({ host }), []);
     for (const host of ['0.0.0.0', '::', '192.0.2.1', 'example.org', '127.0.0.1.example.org', '']) {
-      assert.throws(() => judge({ host }), ConfigError, host);
+      assert.throws(() => judge({ host }), /^ConfigError: cannot start as configured: host: /, host);
       assert.match(judge({ host, isInsecure: true }).join(), /^INSECURE/);
       assert.match(judge({ host, hasKeys: true }).join(), /unencrypted/);
       assert.deepEqual(judge({ host, hasKeys: true, hasTls: true }), []);
     }
     assert.match(judge({ allowedOrigins: ['*'] }).join(), /INSECURE: every web page/);
+    assert.match(
+      judge({ adminHost: '0.0.0.0', hasKeys: true }).join(),
+      /^INSECURE: .* 0\.0\.0\.0 can read metrics/,
+    );
   });
 });
 

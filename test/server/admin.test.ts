@@ -136,7 +136,10 @@ describe('admin port', () => {
     const { port } = await started(test);
     await assert.rejects(createAdminServer(options({ port })).start(), (error) => {
       assert(error instanceof ConfigError);
-      assert.match(error.message, new RegExp(`^adminPort: .*127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)$`));
+      assert.match(
+        error.message,
+        new RegExp(`: adminPort: 127\\.0\\.0\\.1 port ${port} is taken; .* running\\? \\(EADDRINUSE\\)$`),
+      );
       return true;
     });
   });

@@ -36,6 +36,7 @@ function launchWorker(test: TestContext): {
   });
   const worker = launch({
     message: (message) => said.write(message),
+    ended: () => undefined,
     exited: (exit) => {
       said.end();
       end(exit);

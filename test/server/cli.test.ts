@@ -60,6 +60,14 @@ describe('command line', () => {
       [['transcribe', 'a.wav', '--format', 'pdf'], /Allowed choices are text, json, srt, vtt/],
       [['transcribe', 'a.wav', '--speed', '0'], /Expected a number above 0/],
       [['serve', 'now'], /too many arguments/],
+      [['transcribe', '--format', 'srt', 'a.wav', 'b.wav'], /--format srt takes one file/],
+      [['transcribe', '--url', 'ftp://host', 'a.wav'], /--url: expected ws:/],
+      [['transcribe', '--token', 'x', 'a.wav'], /--token is for the server at --url/],
+      [
+        ['keys', 'create', '--name', 'a', '--max-sessions', 'many'],
+        /--max-sessions: expected a whole number/,
+      ],
+      [['token', '--key-name', 'a', '--ttl', 'soon'], /--ttl: expected a time/],
     ] as const) {
       const { status, stdout, stderr } = await run(...args);
       assert.equal(status, 2, args.join(' '));
@@ -96,6 +104,17 @@ describe('command line', () => {
     const { port } = JSON.parse(json) as Record<string, unknown>;
     assert.deepEqual(port, { value: 0, origin: { kind: 'flag', name: '--port' } });
     assert.equal((await run('config', '--markdown')).stdout, `${renderSettingsTable()}\n`);
+  });
+
+  it('[CLI5] it tells what it ignored on stderr', async () => {
+    const child = spawn(process.execPath, [MAIN, 'config', '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, EARWITNESS_PROT: '1', EARWITNESS_TOKEN: 'x' },
+    });
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    assert.match(stderr, /EARWITNESS_PROT is ignored: .* did you mean EARWITNESS_PORT\?/);
+    assert.doesNotMatch(stderr, /EARWITNESS_TOKEN/);
+    assert.doesNotThrow(() => JSON.parse(stdout));
   });
 
   it('[CLI6] the file of --config is read', async (test) => {
@@ -224,11 +243,14 @@ describe('command line', () => {
     assert.equal(status, EXIT_CONFIG, stderr);
     assert.match(stderr, /\nearwitness: cannot pull moonshine-tiny-en /);
     assert.doesNotMatch(stderr, /worker|\n {4}at /);
-    const missing = join(folder, 'missing.wav');
-    assert.deepEqual(await transcribe(missing), {
-      status: 1,
-      stderr: `earwitness: ${missing}: there is no such file\n`,
-    });
+    const [missing, letter] = [join(folder, 'missing.wav'), join(folder, 'letter.wav')];
+    await writeFile(letter, 'no sound at all');
+    for (const [file, fault] of [
+      [missing, 'there is no such file'],
+      [letter, 'expected WAV, or Opus in Ogg or WebM; this is something else'],
+    ] as const) {
+      assert.deepEqual(await transcribe(file), { status: 1, stderr: `earwitness: ${file}: ${fault}\n` });
+    }
   });
 
   it('[CLI9] the program can be run as a file', () => {

@@ -1,16 +1,27 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { STARTS_AWAITED_MAX_COUNT } from '../../pipeline/limits.ts';
+import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
 import { TrustedProxies } from '../../server/trusted_proxies.ts';
 import { createDialects } from '../../server/dialects.ts';
+import { PageFiles } from '../../server/page_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
-import type { ListenOptions, Transport, TransportEvents, UpgradeRequest } from '../../server/transport.ts';
+import type {
+  HttpAnswer,
+  ListenOptions,
+  Transport,
+  TransportEvents,
+  UpgradeRequest,
+} from '../../server/transport.ts';
 import { addKey, temporaryKeysFile } from '../support/access_setting.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { KeptLog } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
+import { ScriptedPool } from '../support/scripted_pool.ts';
+import { ScriptedTrack } from '../support/session_setting.ts';
 
 /** Never carries a byte: the test asks its owner itself. */
 class AskedTransport implements Transport {
@@ -37,42 +48,63 @@ interface Asked {
   readonly error: unknown;
 }
 
-/** Asks a port with these parts for an upgrade that it refuses. */
-async function refusalOf(
-  test: TestContext,
-  request: Partial<UpgradeRequest> & { readonly search?: string },
-  { keysFile = '', isReady = false }: { readonly keysFile?: string; readonly isReady?: boolean } = {},
-): Promise<Asked> {
+interface PortSettings {
+  readonly keysFile?: string;
+  readonly isReady?: boolean;
+  readonly connectionsPerMinutePerIp?: number;
+}
+
+/** A port with these settings, and the transport whose owner it is. */
+async function openPort(test: TestContext, settings: PortSettings = {}) {
+  const { keysFile = '', isReady = false, connectionsPerMinutePerIp = 1_000_000 } = settings;
   const clock = new FakeClock();
   const telemetry = new RecordingTelemetry();
   const log = new KeptLog();
   const { config } = loadConfig({});
-  const access = new Access({ config: { ...config, keysFile }, clock, telemetry, log });
+  const access = new Access({
+    config: { ...config, keysFile, connectionsPerMinutePerIp },
+    clock,
+    telemetry,
+    log,
+  });
   await access.start();
   test.after(() => {
     access.close();
   });
-  // A session is never opened here, so that these parts are never asked.
-  const unasked = {} as ConstructorParameters<typeof SessionRegistry>[0];
-  const registry = new SessionRegistry({
-    ...unasked,
-    ...{ clock, telemetry, maxSessions: 1, isReady: () => isReady },
-  });
+  const onPartialsSuspended = (): void => undefined;
+  const pool = new ScriptedPool(1);
+  const scheduler = new Scheduler({ pool, clock, telemetry, partialIntervalMs: 500, onPartialsSuspended });
+  const pools = { audioPool: new ScriptedTrack(), scheduler, clock, telemetry };
+  const registry = new SessionRegistry({ ...pools, maxSessions: 1, isReady: () => isReady });
   const transport = new AskedTransport();
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model, voskSampleRateHz: 8_000 };
   const parts = { registry, clock, telemetry, tokens: access, defaults, now: () => new Date() };
   const dialects = createDialects(config.dialects, parts);
-  const trustedProxies = new TrustedProxies([]);
   const options: ClientPortOptions = {
-    ...{ transport, access, registry, telemetry, log, dialects, trustedProxies },
+    ...{ transport, access, registry, telemetry, log, dialects },
+    page: new PageFiles('/nowhere'),
+    trustedProxies: new TrustedProxies([]),
   };
   await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
-  const answer = await transport.events?.upgrade({
+  assert(transport.events !== undefined);
+  return { events: transport.events, registry, telemetry };
+}
+
+type Request = Partial<UpgradeRequest> & { readonly search?: string };
+
+function requestOf({ search, ...request }: Request): UpgradeRequest {
+  return {
     ...{ method: 'GET', path: '/v1/stream', protocols: [], headers: new Map(), remoteAddress: '127.0.0.1' },
-    query: new URLSearchParams(request.search),
+    query: new URLSearchParams(search),
     ...request,
-  });
-  assert.ok(answer?.accept === false);
+  };
+}
+
+/** Asks a port with these settings for an upgrade that it refuses. */
+async function refusalOf(test: TestContext, request: Request, settings: PortSettings = {}): Promise<Asked> {
+  const { events } = await openPort(test, settings);
+  const answer = await events.upgrade(requestOf(request));
+  assert.ok(!answer.accept);
   assert.equal(answer.headers?.['Content-Type'], 'application/json');
   const { error } = JSON.parse(answer.body) as { error: Record<string, unknown> };
   assert.equal(typeof error['message'], 'string');
@@ -86,7 +118,7 @@ describe('what is refused before the upgrade', () => {
     const from = (origin: string): Partial<UpgradeRequest> => ({ headers: new Map([['origin', origin]]) });
     assert.deepEqual(await refusalOf(test, { path: '/v2' }), { status: 404, error: ['not_found', false] });
     assert.deepEqual(await refusalOf(test, { search: 'encoding=mp3' }), {
-      ...{ status: 400, error: ['bad_message', false] },
+      ...{ status: 400, error: ['bad_settings', false] },
     });
     assert.deepEqual(await refusalOf(test, from('https://evil.example')), {
       ...{ status: 403, error: ['forbidden', false] },
@@ -95,5 +127,81 @@ describe('what is refused before the upgrade', () => {
       ...{ status: 401, error: ['unauthorized', false] },
     });
     assert.deepEqual(await refusalOf(test, {}), { status: 503, error: ['overloaded', true] });
+  });
+
+  it('[RAT7] the rate comes first, whatever is asked for, a WebSocket or not', async (test) => {
+    const asks: readonly ((events: TransportEvents) => unknown)[] = [
+      (events) => events.head(requestOf({ path: '/', remoteAddress: '192.0.2.1' })),
+      (events) => events.upgrade(requestOf({ path: '/v2', remoteAddress: '192.0.2.1' })),
+      (events) => events.upgrade(requestOf({ search: 'encoding=mp3', remoteAddress: '192.0.2.1' })),
+    ];
+    for (const ask of asks) {
+      const { events, telemetry } = await openPort(test, { connectionsPerMinutePerIp: 4 });
+      await ask(events);
+      const { status, headers } = (await ask(events)) as HttpAnswer;
+      assert.deepEqual([status, headers['Retry-After']], [429, '15']);
+      assert.equal(telemetry.total('sessions_refused_total', { reason: 'rate_limited' }), 1);
+    }
+  });
+
+  it('[TRN27] a body that nobody wants is answered without being read', async (test) => {
+    const { events } = await openPort(test);
+    const post = (path: string, headers: Readonly<Record<string, string>>) =>
+      events.head(requestOf({ method: 'POST', path, headers: new Map(Object.entries(headers)) }));
+    assert.equal(post('/none', { 'content-length': '8000000' })?.status, 404);
+    assert.equal(post('/none', { 'transfer-encoding': 'chunked' })?.status, 404);
+    assert.equal(post('/none', { 'content-length': '0' }), undefined);
+  });
+
+  it('[NAT27] connections that have not sent their start are bounded, those with settings are not', async (test) => {
+    const { events, registry, telemetry } = await openPort(test, { isReady: true });
+    const statusFor = async (search: string): Promise<number> => {
+      const answer = await events.upgrade(requestOf({ search }));
+      return answer.accept ? 101 : answer.status;
+    };
+    const leaves = Array.from({ length: STARTS_AWAITED_MAX_COUNT }, () => registry.awaitStart());
+    assert.equal(await statusFor(''), 503);
+    assert.equal(telemetry.total('sessions_refused_total', { reason: 'crowded' }), 1);
+    assert.equal(await statusFor('encoding=opus'), 101);
+    leaves[0]?.();
+    leaves[0]?.();
+    assert.equal(await statusFor(''), 101);
+  });
+});
+
+describe('what is said of the server without a session', () => {
+  const statusOf = async (test: TestContext, settings: PortSettings, method = 'GET') => {
+    const { events } = await openPort(test, settings);
+    return events.http({
+      ...{ method, path: '/v1/status', query: new URLSearchParams(), headers: new Map() },
+      ...{ remoteAddress: '192.0.2.1', body: new Uint8Array() },
+    });
+  };
+
+  it('[PAGE21] is whether a new session would be let in, and whether it needs a key', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    await addKey(keysFile, { name: 'one' });
+    const ready = await statusOf(test, { isReady: true });
+    assert.deepEqual(JSON.parse(String(ready.body)), { status: 'ready', needsKey: false });
+    assert.equal(ready.headers['Cache-Control'], 'no-store');
+    const busy = JSON.parse(String((await statusOf(test, { keysFile })).body)) as Record<string, unknown>;
+    assert.deepEqual([busy['status'], busy['needsKey']], ['busy', true]);
+    assert.ok(Number(busy['retryAfterSeconds']) > 0);
+    assert.equal((await statusOf(test, {}, 'POST')).status, 405);
+  });
+
+  it('[PAGE10] without the page, / says what listens here', async (test) => {
+    const { events } = await openPort(test);
+    const head = {
+      method: 'GET',
+      query: new URLSearchParams(),
+      headers: new Map(),
+      remoteAddress: '192.0.2.1',
+    };
+    const answer = (path: string) => events.http({ ...head, path, body: new Uint8Array() });
+    const index = await answer('/');
+    assert.equal(index.status, 200);
+    assert.match(String(index.body), /Open a WebSocket at/);
+    assert.equal((await answer('/assets/x.js')).status, 404);
   });
 });

@@ -152,7 +152,10 @@ describe('configuration', () => {
       faultsOf({ yaml: '', readFile: missing }),
       /got ENOENT.* \(from \/etc\/earwitness\/server.yaml\)/,
     );
-    assert.match(faultsOf({ yaml: 'port: 1\nport: 2' }), /got DUPLICATE_KEY in line 2 \(from /);
+    assert.match(
+      faultsOf({ yaml: 'port: 1\nport: 2' }),
+      /got a fault in line 2, column 1: Map keys must be unique \(from /,
+    );
     assert.match(faultsOf({ yaml: '- port' }), /got \[ 'port' \] \(from /);
     assert.throws(() => loadConfig({ config: '/dev/null/none' }), ConfigError);
   });
@@ -218,6 +221,8 @@ describe('configuration', () => {
       }
     }
     assert.equal(resolveConfig(sources({ processorCount: 1 })).config.inferenceWorkers, 1);
+    assert.equal(resolveConfig(sources({ processorCount: 4 })).config.audioWorkers, 1);
+    assert.equal(resolveConfig(sources({ processorCount: 16 })).config.audioWorkers, 4);
     assert.equal(resolveConfig(sources({ processorCount: 8 })).config.inferenceWorkers, 8);
   });
 

@@ -4,7 +4,7 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { describe, it } from 'node:test';
-import { CRASH_REPORT_FLUSH_MAX_MS, CRASH_REPORT_QUEUE_MAX_COUNT } from '../../pipeline/limits.ts';
+import { DISK_QUEUE_MAX_COUNT, DISK_WAIT_MAX_MS, NODE_REPORT_MAX_BYTES } from '../../pipeline/limits.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { runCli } from '../../server/cli.ts';
 import { CrashReports, type CrashFacts, type CrashReport } from '../../server/crash_reports.ts';
@@ -203,6 +203,28 @@ void describe('crash reports', () => {
     await remove();
   });
 
+  it("[CRA13] a report of Node's that is too large is removed", async () => {
+    const { path, remove } = await temporaryFolder();
+    const setting = new Setting(path);
+    await setting.reports.open();
+    const ids: string[] = [];
+    for (const [pid, bytes] of [
+      [1, NODE_REPORT_MAX_BYTES],
+      [2, NODE_REPORT_MAX_BYTES + 1],
+    ] as const) {
+      const json = '{"header":{"event":"Allocation failed"}}';
+      await writeFile(join(path, `report.20300101.000000.${pid}.0.001.json`), json.padEnd(bytes));
+      ids.push(setting.reports.record(factsOf(pid)));
+    }
+    await setting.reports.close();
+    const [fits = '', tooLarge = ''] = ids;
+    assert.deepEqual(
+      (await readdir(path)).sort(),
+      [`${fits}.json`, `${fits}.node.json`, `${tooLarge}.json`].sort(),
+    );
+    await remove();
+  });
+
   for (const tellsFull of [true, false]) {
     it(`[CRA14] a full disk that ${tellsFull ? 'says so' : 'keeps it to itself'}: counted, logged, nothing partial left`, async () => {
       const files = new FaultyFileSystem();
@@ -227,19 +249,24 @@ void describe('crash reports', () => {
     files.hold = new Promise((resolve) => {
       release = resolve;
     });
-    for (let i = 0; i < CRASH_REPORT_QUEUE_MAX_COUNT + 5; i++) setting.reports.record(factsOf(i));
+    for (let i = 0; i < DISK_QUEUE_MAX_COUNT + 5; i++) setting.reports.record(factsOf(i));
     assert.equal(setting.failureCount, 5);
     let isClosed = false;
     const closed = setting.reports.close().then(() => {
       isClosed = true;
     });
-    await setting.clock.advance(CRASH_REPORT_FLUSH_MAX_MS - 1);
+    await setting.clock.advance(DISK_WAIT_MAX_MS - 1);
     assert.equal(isClosed, false);
     await setting.clock.advance(1);
     await closed;
     release();
     await setting.reports.close();
-    assert.equal(files.contents.size, CRASH_REPORT_QUEUE_MAX_COUNT);
+    assert.equal(files.contents.size, DISK_QUEUE_MAX_COUNT);
+    // What has been written waits no more: there is room again.
+    for (let i = 0; i < DISK_QUEUE_MAX_COUNT; i++) setting.reports.record(factsOf(1_000 + i));
+    assert.equal(setting.failureCount, 5);
+    await setting.reports.close();
+    assert.equal(setting.clock.timerCount, 0);
   });
 
   it('[CRA16] credentials, quoted speech and long encoded stretches are taken out of last words; stacks stay', () => {

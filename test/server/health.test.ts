@@ -32,8 +32,15 @@ describe('health', () => {
   it('[HEA2] with fewer than were configured it is degraded and says who is missing', () => {
     assert.deepEqual(judgeHealth(factsOf([AUDIO, INFERENCE, worker('inference', 'backoff')])), {
       status: 'degraded',
-      reasons: ['an inference worker is backoff after 3 restarts'],
+      reasons: ['an inference worker is about to be started again (restarts so far: 3)'],
     });
+  });
+
+  it('[HEA2] workers that are missing for the same reason are counted, not listed one by one', () => {
+    const starting = { ...worker('inference', 'starting'), restarts: 0 };
+    assert.deepEqual(judgeHealth(factsOf([AUDIO, starting, starting])).reasons, [
+      '2 inference workers are starting',
+    ]);
   });
 
   it('[HEA6] a worker that does without its device makes it degraded, with the reason, and not unready', () => {

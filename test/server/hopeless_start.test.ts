@@ -28,7 +28,7 @@ async function damagedModelsDir(folder: string, damaged: ModelEntry): Promise<st
 
 function exitOf<Request, Reply>(launch: WorkerLauncher<Request, Reply>): Promise<WorkerExit> {
   return new Promise((resolve) => {
-    launch({ message: () => undefined, exited: resolve });
+    launch({ message: () => undefined, ended: () => undefined, exited: resolve });
   });
 }
 

@@ -136,7 +136,7 @@ describe('prepared graphs', () => {
     assert.equal(await verifyModels(options({ modelsDir })), 1);
     assert.match(
       stderr.text,
-      /^earwitness: the prepared graphs in \S+ are damaged \(step\.onnx damaged\): run "earwitness models pull moonshine-tiny-en"\n$/,
+      /^earwitness: the prepared graphs in \S+ are damaged \(step\.onnx damaged\): run "earwitness models pull moonshine-tiny-en --models-dir \S+"\n$/,
     );
   });
 

@@ -9,6 +9,7 @@ import {
   IDLE_MAX_MS,
   LATE_MESSAGE_GRACE_MS,
   PCM_MESSAGE_MAX_BYTES,
+  STARTS_AWAITED_MAX_COUNT,
 } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
 import { NativeDialect } from '../../server/native_dialect.ts';
@@ -89,6 +90,19 @@ describe('native dialect: start', () => {
     assert.deepEqual(setting.connection.messages, []);
     await setting.clock.advance(1);
     setting.assertEnded('handshake_timeout');
+  });
+
+  it('[NAT27] a connection counts as waiting until it has started, failed or gone', async () => {
+    for (const end of ['start', 'fault', 'leave', 'timeout'] as const) {
+      const setting = new Setting();
+      for (let i = 1; i < STARTS_AWAITED_MAX_COUNT; i++) setting.registry.awaitStart();
+      assert.equal(setting.registry.crowdRefusal()?.error.code, 'overloaded');
+      if (end === 'start') setting.say(START);
+      else if (end === 'fault') setting.dialect.text('{');
+      else if (end === 'leave') setting.dialect.closed();
+      else await setting.clock.advance(HANDSHAKE_MAX_MS + LATE_MESSAGE_GRACE_MS);
+      assert.equal(setting.registry.crowdRefusal(), undefined, end);
+    }
   });
 
   it('[NAT26] a start that waited unread while we stood still is in time', async () => {
@@ -245,7 +259,7 @@ describe('native dialect: session', () => {
     const ready = setting.connection.messages[0];
     assert(goAway?.type === 'goAway' && ready?.type === 'ready');
     assert.deepEqual(goAway.resume, { sessionId: ready.sessionId, fromAudioMs: 1_000, nextUtteranceId: 2 });
-    assert.equal(goAway.deadlineMs, DRAIN_MAX_MS);
+    assert.equal(goAway.deadlineMs, 0);
     assert.deepEqual(setting.connection.closes, [{ code: CLOSE_CODES.draining, reason: 'draining' }]);
     assert.equal(setting.clock.timerCount, 0);
   });

@@ -94,6 +94,27 @@ describe('native messages', () => {
     }
   });
 
+  it('[NAT3] [NAT9] what is wrong with a field is said in the words of the protocol', () => {
+    for (const [message, code, text] of [
+      [[], 'bad_message', 'message: expected an object'],
+      [{ type: 'dance' }, 'bad_message', 'type: expected one of start, flush, stop, keepAlive'],
+      [{ type: 'flush' }, 'bad_message', 'id: expected 1 to 64 characters'],
+      [{ ...START, audio: 5 }, 'bad_settings', 'audio: expected an object'],
+      [{ ...START, version: 2 }, 'bad_settings', 'version: expected 1'],
+      [{ ...START, partials: 'yes' }, 'bad_settings', 'partials: expected true or false'],
+      [
+        { ...START, audio: { encoding: 'pcm_s16le', sampleRateHz: 7_999.5 } },
+        'bad_settings',
+        'audio.sampleRateHz: expected a whole number from 8000 to 48000',
+      ],
+    ] as const) {
+      assert.throws(() => parse(message), { code, message: text });
+    }
+    const read = () => startFromQuery(new URLSearchParams('encoding=opus&silenceMs=long'));
+    const text = 'endpointing.silenceMs: expected a whole number from 100 to 3000';
+    assert.throws(read, { code: 'bad_settings', message: text });
+  });
+
   it('[NAT4] unknown fields are ignored, and those that JavaScript is touchy about change nothing', () => {
     const text =
       '{"type":"stop","future":1,"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}}';
@@ -145,7 +166,7 @@ describe('native messages', () => {
       ['encoding=opus&words=true&words=true&model=a&model=b', 'model: expected once; words: expected once'],
     ] as const) {
       const read = () => startFromQuery(new URLSearchParams(query));
-      assert.throws(read, { code: 'bad_message', message });
+      assert.throws(read, { code: 'bad_settings', message });
     }
     assert(startFromQuery(new URLSearchParams('encoding=opus&future=1&future=2')) !== undefined);
   });

@@ -224,7 +224,7 @@ describe('dialect of OpenAI: turns', () => {
     setting.track.start();
     for (const text of ['and the', 'and the rest']) {
       setting.track.speak(500);
-      await setting.clock.advance(500);
+      await setting.clock.advance(1_000);
       setting.pool.running[1]?.succeed(hypothesisOf(text));
       await settle();
     }
@@ -250,6 +250,45 @@ describe('dialect of OpenAI: turns', () => {
     assert.deepEqual(late.of(COMPLETED), []);
     await late.recognise('two');
     assert.equal(late.of(COMPLETED)[0]?.['transcript'], 'one two');
+  });
+
+  it('[OAI37] who talks on across a commit begins the next item, although the first has no text yet', async () => {
+    const setting = open();
+    setting.say({ type: 'session.update', session: { type: 'transcription', ...MANUAL } });
+    append(setting);
+    setting.track.start();
+    setting.track.speak(1_000);
+    setting.say({ type: 'input_audio_buffer.commit' });
+    setting.track.end(1_000, 0, 'flush');
+    setting.track.answerFlushes();
+    append(setting);
+    setting.track.start();
+    setting.track.speak(1_000);
+    await setting.recognise('first');
+    setting.say({ type: 'input_audio_buffer.commit' });
+    setting.track.end(1_000, 0, 'flush');
+    setting.track.answerFlushes();
+    await setting.recognise('second');
+    assert.deepEqual(
+      setting.of(COMPLETED).map((message) => message['transcript']),
+      ['first', 'second'],
+    );
+  });
+
+  it('[OAI38] changes of the audio settings one upon the other take no more than two places', () => {
+    const setting = open();
+    for (const silence_duration_ms of [300, 400, 600]) {
+      append(setting);
+      setting.say({
+        type: 'session.update',
+        session: { audio: { input: { turn_detection: { type: 'server_vad', silence_duration_ms } } } },
+      });
+      assert.ok(setting.registry.count <= 2);
+    }
+    assert.equal(errorOf(setting.sent.at(-1))['code'], 'bad_settings');
+    setting.track.answerFlushes();
+    assert.equal(setting.registry.count, 1);
+    assert.equal(setting.connection.closes.length, 0, 'the connection lives on');
   });
 
   it('[OAI29] a turn that was split, and in which nobody went on, ends with its text', async () => {

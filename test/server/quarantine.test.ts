@@ -3,6 +3,8 @@ import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
+  DISK_QUEUE_MAX_COUNT,
+  DISK_WAIT_MAX_MS,
   QUARANTINE_AGE_MAX_MS,
   QUARANTINE_MAX_COUNT,
   QUARANTINE_SWEEP_INTERVAL_MS,
@@ -51,11 +53,31 @@ class Setting {
 }
 
 void describe('quarantine on disk', () => {
+  it('[QUA46] a disk that does not answer holds up neither the start nor the end, and its queue is bounded', async () => {
+    const files = new FaultyFileSystem();
+    const setting = new Setting('/q', 'full', files);
+    await setting.quarantine.open();
+    let answer = (): void => undefined;
+    files.hold = new Promise((resolve) => {
+      answer = resolve;
+    });
+    for (let seed = 0; seed < DISK_QUEUE_MAX_COUNT + 3; seed++) setting.memory.condemn(noise(seed), 2);
+    assert.equal(setting.telemetry.total('quarantine_write_failures_total', {}), 3);
+    let isClosed = false;
+    const closed = setting.quarantine.close().then(() => (isClosed = true));
+    await setting.clock.advance(DISK_WAIT_MAX_MS - 1);
+    assert.equal(isClosed, false);
+    await setting.clock.advance(1);
+    await closed;
+    assert.equal(setting.clock.timerCount, 0);
+    answer();
+  });
+
   it('[QUA40] hash keeps the facts and never the audio; a later process knows them', async () => {
     const { path, remove } = await temporaryFolder();
     const setting = new Setting(join(path, 'q'), 'hash');
     await setting.quarantine.open();
-    setting.memory.condemn(noise(1));
+    setting.memory.condemn(noise(1), 2);
     await setting.quarantine.close();
     const names = await readdir(join(path, 'q'));
     assert.deepEqual(names, [`${contentHash(noise(1)).slice(0, 16)}.json`]);
@@ -70,7 +92,7 @@ void describe('quarantine on disk', () => {
     const { path, remove } = await temporaryFolder();
     const setting = new Setting(join(path, 'q'), 'full');
     await setting.quarantine.open();
-    setting.memory.condemn(noise(1));
+    setting.memory.condemn(noise(1), 2);
     await setting.quarantine.close();
     const wav = join(path, 'q', `${contentHash(noise(1)).slice(0, 16)}.wav`);
     assert.deepEqual(readWav(new Uint8Array(await readFile(wav))), noise(1));
@@ -78,7 +100,7 @@ void describe('quarantine on disk', () => {
     assert.equal((await stat(join(path, 'q'))).mode & 0o777, 0o700);
     const off = new Setting(join(path, 'off'), 'off');
     await off.quarantine.open();
-    off.memory.condemn(noise(1));
+    off.memory.condemn(noise(1), 2);
     await off.quarantine.close();
     await assert.rejects(stat(join(path, 'off')));
     await remove();
@@ -88,7 +110,7 @@ void describe('quarantine on disk', () => {
     const { path, remove } = await temporaryFolder();
     const setting = new Setting(path, 'full');
     await setting.quarantine.open();
-    for (const seed of [1, 2]) setting.memory.condemn(noise(seed));
+    for (const seed of [1, 2]) setting.memory.condemn(noise(seed), 2);
     await setting.quarantine.sweep();
     assert.equal((await readdir(path)).length, 4);
     const id = contentHash(noise(1)).slice(0, 16);
@@ -115,7 +137,7 @@ void describe('quarantine on disk', () => {
     const setting = new Setting(path, 'hash');
     await setting.quarantine.open();
     const short = (seed: number): Int16Array => noise(seed).subarray(0, 1_600);
-    setting.memory.condemn(short(0));
+    setting.memory.condemn(short(0), 2);
     await setting.quarantine.sweep();
     await utimes(
       join(path, `${contentHash(short(0)).slice(0, 16)}.json`),
@@ -123,8 +145,10 @@ void describe('quarantine on disk', () => {
       new Date(Date.UTC(2026, 0)),
     );
     setting.aheadMs = Date.UTC(2026, 0) + 60_000 - new Date().getTime();
-    for (let seed = 1; seed <= QUARANTINE_MAX_COUNT; seed++) setting.memory.condemn(short(seed));
-    await setting.quarantine.sweep();
+    for (let seed = 1; seed <= QUARANTINE_MAX_COUNT; seed++) {
+      setting.memory.condemn(short(seed), 2);
+      await setting.quarantine.sweep();
+    }
     assert.equal((await readdir(path)).length, QUARANTINE_MAX_COUNT);
     assert.notEqual(setting.memory.judge(short(0)), 'poison');
     assert.equal(setting.memory.judge(short(1)), 'poison');
@@ -137,12 +161,23 @@ void describe('quarantine on disk', () => {
     files.freeBytes = 100;
     const setting = new Setting('/full', 'full', files);
     await setting.quarantine.open();
-    setting.memory.condemn(noise(1));
+    setting.memory.condemn(noise(1), 2);
     await setting.quarantine.close();
     assert.equal(setting.telemetry.total('quarantine_write_failures_total', {}), 1);
     assert.deepEqual([...files.contents.keys()], []);
     assert.equal(setting.memory.judge(noise(1)), 'poison');
     assert.ok(setting.log.lines.some(({ event }) => event === 'the quarantine cannot be kept on disk'));
+  });
+
+  it('[QUA47] what is condemned after the end is not written any more', async () => {
+    const files = new FaultyFileSystem();
+    const setting = new Setting('/ended', 'full', files);
+    await setting.quarantine.open();
+    await setting.quarantine.close();
+    setting.memory.condemn(noise(1), 2);
+    await setting.quarantine.close();
+    assert.deepEqual([...files.contents.keys()], []);
+    assert.equal(setting.clock.timerCount, 0);
   });
 
   it('[QUA45] a WAV file that was written is read back as it was', () => {

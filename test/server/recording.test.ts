@@ -66,7 +66,7 @@ describe('recorded files', () => {
   it('[BODY3] a file that takes too long is given up, and its session with it', async () => {
     const parts = new ScriptedParts();
     const heard = hear(parts, new Uint8Array(2));
-    const rejected = assert.rejects(heard, { code: 'session_too_long' });
+    const rejected = assert.rejects(heard, { code: 'message_too_large' });
     await parts.clock.advance(RECORDED_MAX_MS);
     await rejected;
     assert.equal(parts.registry.count, 0);

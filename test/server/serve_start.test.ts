@@ -96,8 +96,10 @@ async function writeNpm(bin: string, script = ''): Promise<void> {
 const WAYS = [
   { signal: 'SIGTERM', whom: 'process', args: [] },
   { signal: 'SIGINT', whom: 'group', args: [] },
+  { signal: 'SIGTERM', whom: 'group', args: [] },
   { signal: 'SIGTERM', whom: 'process', args: ['--no-supervise'] },
   { signal: 'SIGINT', whom: 'group', args: ['--no-supervise'] },
+  { signal: 'SIGTERM', whom: 'group', args: ['--no-supervise'] },
 ] as const;
 
 describe('serve, told to stop before it is ready', { skip: process.platform === 'win32' }, () => {
@@ -116,7 +118,7 @@ describe('serve, told to stop before it is ready', { skip: process.platform === 
     });
   }
 
-  for (const { signal, whom, args } of WAYS.slice(0, 2)) {
+  for (const { signal, whom, args } of WAYS.slice(0, 3)) {
     it(`[CLI10] during the preparation (${signal} to the ${whom}): status 0, nothing half-made`, async (test) => {
       const models = await linkModels();
       test.after(() => models.remove());
@@ -140,12 +142,13 @@ describe('serve, told to stop before it is ready', { skip: process.platform === 
     it(`[CLI12] signals that are no request to stop do not end it (${args[0] ?? 'supervised'})`, async (test) => {
       const serve = new Serve(test, { modelsDir: testModelsDir(), args });
       await serve.said(/transport chosen/);
-      for (const signal of ['SIGHUP', 'SIGPIPE', 'SIGALRM', 'SIGUSR2'] as const)
+      for (const signal of ['SIGHUP', 'SIGPIPE', 'SIGALRM', 'SIGUSR1', 'SIGUSR2'] as const)
         serve.kill(signal, 'process');
       await setTimeout(100);
       assert(serve.child.exitCode === null && serve.child.signalCode === null, 'it has ended');
       serve.kill('SIGTERM', 'process');
       assert.equal(await serve.ended(), 0, serve.stderr);
+      assert.doesNotMatch(serve.stderr, /Debugger listening/);
     });
   }
 

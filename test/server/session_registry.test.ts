@@ -38,5 +38,8 @@ describe('session registry', () => {
     assert.equal(registry.count, 1);
     assert(heard[0]?.type === 'failed' && heard[0].error.code === 'internal' && heard[0].error.retryable);
     registry.close();
+    await clock.advance(10 * TICK_INTERVAL_MS);
+    assert.equal(tickCount, 2, 'nobody looks at the clock after the end');
+    assert.equal(clock.timerCount, 0);
   });
 });

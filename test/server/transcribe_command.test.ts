@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { ClientMessage, ServerMessage, StartMessage } from '../../client/protocol.ts';
 import { FIRST_CONNECTION_MAX_ATTEMPTS } from '../../pipeline/limits.ts';
@@ -22,7 +25,13 @@ const READY: ServerMessage = {
   version: 1,
   sessionId: 'one',
   model: 'fake',
-  limits: { messageMaxBytes: 1_500, idleMaxMs: 9_000, sessionMaxMs: 60_000, aheadOfRealtimeMaxMs: 30_000 },
+  limits: {
+    messageMaxBytes: 1_500,
+    idleMaxMs: 9_000,
+    sessionMaxMs: 60_000,
+    aheadOfRealtimeMaxMs: 30_000,
+    catchUpRatio: 1,
+  },
   endpointing: { silenceMs: 500, maxUtteranceMs: 20_000 },
 };
 
@@ -191,6 +200,8 @@ describe('the transcribe command', () => {
       stdout: '',
       stderr: `earwitness: ${wav}: no such model (bad_settings)\n`,
     });
+    server.answers = [{ type: 'error', code: 'unauthorized', message: 'send `token`', retryable: false }];
+    assert.match((await run()).stderr, /: the server lets nobody in .*: give --token or EARWITNESS_TOKEN\n$/);
     server.answers = [{ type: 'notice', code: 'packets_lost', message: 'a packet was lost' }];
     assert.deepEqual(await run(), {
       status: 0,
@@ -209,6 +220,34 @@ describe('the transcribe command', () => {
       if (moment === 'file') controller.abort();
       const { stdout, stderr } = await ending;
       assert.deepEqual([stdout, stderr], ['', '']);
+    }
+    server.onStart = () => undefined;
+  });
+
+  it('[TRC6] nor while it waits for a connection', async (test) => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    test.after(() => silent.close());
+    await once(silent, 'listening');
+    const controller = new AbortController();
+    silent.once('connection', () => {
+      controller.abort();
+    });
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    assert.equal((await run({ url, signal: controller.signal })).stderr, '');
+  });
+
+  it('[TRC6] interrupted in mid-session the program ends with status 130', async () => {
+    server.answers = [];
+    const main = fileURLToPath(new URL('../../server/main.js', import.meta.url));
+    const args = [main, 'transcribe', '--url', server.url, '--speed', '0.001', wav];
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      server.onStart = () => {
+        // The first packet is on its way, the second is 20 s away.
+        setImmediate(() => child.kill(signal));
+      };
+      const [stderr, exit] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+      assert.deepEqual([exit, stderr], [[130, null], '']);
     }
     server.onStart = () => undefined;
   });
@@ -232,6 +271,21 @@ describe('the transcribe command', () => {
     assert.equal((await run({ token: 'secret' })).status, 0);
     assert.equal(server.heard.at(-1)?.protocols, 'bearer,secret');
     await assert.rejects(run({ token: 'secret', url: undefined }), { code: 'bad_config' });
+  });
+
+  it('[TRC8] a token may come in the environment, where the list of processes does not show it', async () => {
+    server.answers = [];
+    const main = fileURLToPath(new URL('../../server/main.js', import.meta.url));
+    const env = { ...process.env, EARWITNESS_TOKEN: 'from-env' };
+    const statusOf = async (...args: string[]): Promise<unknown> => {
+      const child = spawn(process.execPath, [main, 'transcribe', ...args], { env, stdio: 'ignore' });
+      return (await once(child, 'exit'))[0];
+    };
+    assert.equal(await statusOf('--url', server.url, wav), 0);
+    assert.equal(server.heard.at(-1)?.protocols, 'bearer,from-env');
+    assert.equal(await statusOf('--url', server.url, '--token', 'given', wav), 0);
+    assert.equal(server.heard.at(-1)?.protocols, 'bearer,given');
+    assert.equal(await statusOf(join(folder, 'none.wav')), 1, 'without --url it is left alone');
   });
 
   it('[TRC9] a server that cannot be reached is told at once with the cause, and given up soon', async () => {

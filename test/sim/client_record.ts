@@ -123,6 +123,9 @@ export class ClientRecord {
       return;
     }
     if (ending.reason === 'slow_reader') return;
+    // Who does not read cannot be told anything but by the close itself.
+    const isUnread = this.#script.kind === 'slowReader' && this.#errorCode === undefined;
+    if (isUnread && ending.code === CLOSE_CODES[ending.reason as ErrorCode]) return;
     // The transport ends connections on which no session was started.
     if (ending.code === 1001 && !this.#isReady) return;
     if (this.#errorCode === undefined) this.#accuse('I1', `closed with ${ending.code} without a word`);

@@ -39,7 +39,7 @@ export const DESERVED_ERRORS: Readonly<Record<ClientKind, readonly ErrorCode[]>>
   garbler: [],
   noise: ['unsupported_audio'],
   oversizer: ['message_too_large'],
-  rude: ['bad_message', 'not_started', 'handshake_timeout'],
+  rude: ['bad_message', 'bad_settings', 'not_started', 'handshake_timeout'],
   flooder: [],
   logFlooder: ['too_fast'],
   flushFlooder: ['too_fast'],

@@ -9,6 +9,21 @@ const CROWD_TALK_MS = 2_000;
 const FLOODER_COUNT = 20;
 const FLOOD_PROBABILITY = 0.35;
 
+/** In some worlds there is somebody with the client library; what it says is what polite people say. */
+const LIBRARY_PROBABILITY = 0.2;
+const LIBRARY_MAX_COUNT = 2;
+
+/** The scripts of those with the client library; their numbers follow those of `others`. */
+export function writeLibraryScripts(
+  dice: Dice,
+  { others, talkMs }: { readonly others: number; readonly talkMs: number },
+): readonly ClientScript[] {
+  const count = dice.chance(LIBRARY_PROBABILITY) ? dice.whole(1, LIBRARY_MAX_COUNT) : 0;
+  return Array.from({ length: count }, (_, index) =>
+    writeScript({ dice, number: others + index + 1, kind: 'polite', durationMs: talkMs }),
+  );
+}
+
 /** The scripts of all clients: a few, or, where the faults say so, more than the workers can serve. */
 export function writeCrowd(options: {
   readonly dice: Dice;

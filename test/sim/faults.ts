@@ -30,6 +30,11 @@ export const FAULT_RATES = {
   // Once a second.
   randomKill: 0.25,
   stall: 0.1,
+  diskFull: 0.5,
+  diskBroken: 0.25,
+  diskStuck: 0.25,
+  clockJump: 0.25,
+  memoryPressure: 0.25,
   // Once a world.
   drain: 0.5,
   crowd: 0.25,

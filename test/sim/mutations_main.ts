@@ -1,11 +1,12 @@
 /**
- * Plants each known bug in a copy of the build and lets the simulation look for it:
- * `node dist/test/sim/mutations_main.js [--seeds 1000] [--only WORD]`. Exits with 1 if one is not found.
+ * Plants each known bug in a copy of the build and lets the simulation look for it, several at a time:
+ * `node dist/test/sim/mutations_main.js [--seeds 1000] [--only WORD]`. Exits with 1 if one is not found, or cannot be
+ * planted.
  */
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -26,36 +27,43 @@ interface Verdict {
   readonly finding: string;
 }
 
+const wanted = MUTATIONS.filter(({ name }) => name.includes(values.only));
+const planted = new Map<Mutation, string>();
+for (const mutation of wanted) planted.set(mutation, await mutated(mutation));
+const waiting = [...planted];
 let survivorCount = 0;
-for (const mutation of MUTATIONS.filter(({ name }) => name.includes(values.only))) {
-  const { outcome, seedCount, finding } = await judge(mutation);
-  if (outcome !== 'caught') survivorCount++;
-  process.stdout.write(`${outcome.padEnd(9)}${seedCount.padStart(5)} seeds  ${mutation.name}\n`);
-  process.stdout.write(`                      ${finding}\n`);
-}
-process.stdout.write(`${survivorCount} survived\n`);
-process.exit(survivorCount === 0 ? 0 : 1);
+await Promise.all(Array.from({ length: availableParallelism() }, lane));
+process.stdout.write(`${survivorCount} of ${wanted.length} survived\n`);
+process.exit(survivorCount === 0 && wanted.length > 0 ? 0 : 1);
 
-async function judge(mutation: Mutation): Promise<Verdict> {
+/** Has a copy of the build of its own, with one bug at a time in it. */
+async function lane(): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), 'earwitness-mutation-'));
   try {
-    await plant(mutation, root);
-    return await run(join(root, 'test/sim/sim_main.js'));
+    const build = join(root, 'dist');
+    for (const folder of FOLDERS) await cp(join(BUILD, folder), join(build, folder), { recursive: true });
+    await cp(join(BUILD, '..', 'package.json'), join(root, 'package.json'));
+    await symlink(nodeModules(), join(root, 'node_modules'), 'dir');
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [{ name, file }, source] = next;
+      await writeFile(join(build, file), source);
+      const { outcome, seedCount, finding } = await run(join(build, 'test/sim/sim_main.js'));
+      await cp(join(BUILD, file), join(build, file));
+      if (outcome !== 'caught') survivorCount++;
+      process.stdout.write(`${outcome.padEnd(9)}${seedCount.padStart(5)} seeds  ${name}\n`);
+      process.stdout.write(`                      ${finding}\n`);
+    }
   } finally {
     await rm(root, { recursive: true });
   }
 }
 
-/** A copy of the build with the bug in it. Throws if the code that it replaces is not there exactly once. */
-async function plant({ file, search, replacement, name }: Mutation, root: string): Promise<void> {
-  for (const folder of FOLDERS) await cp(join(BUILD, folder), join(root, folder), { recursive: true });
-  await writeFile(join(root, 'package.json'), '{"type":"module"}\n');
-  await symlink(nodeModules(), join(root, 'node_modules'), 'dir');
-  const path = join(root, file);
-  const parts = (await readFile(path, 'utf8')).split(anywayLaidOut(search));
+/** The file with the bug in it. Throws if the code that it replaces is not there exactly once. */
+async function mutated({ file, search, replacement, name }: Mutation): Promise<string> {
+  const parts = (await readFile(join(BUILD, file), 'utf8')).split(anywayLaidOut(search));
   if (parts.length !== 2)
     throw new Error(`"${name}": the code is there ${parts.length - 1} times in ${file}`);
-  await writeFile(path, parts.join(replacement));
+  return parts.join(replacement);
 }
 
 /** Finds code however its lines are broken. */

@@ -25,6 +25,15 @@ export interface ObservedTrack {
 /** Inputs that may have to be kept beside audio; audio has its bound in bytes. */
 const KEPT_CONTROL_MAX_COUNT = 1_000;
 
+/** Who an audio path was opened for. */
+export interface TrackOwner {
+  readonly number: number | string;
+  /** Set when its session is open. */
+  track: ObservedTrack | undefined;
+  /** True when something it sent has arrived and waits to be read. */
+  readonly hasUnread: boolean;
+}
+
 export class ObservedAudioPool implements AudioPool {
   readonly #pool: AudioPool;
   readonly #onOpen: (track: ObservedTrack) => void;

@@ -40,7 +40,11 @@ class ScriptedDecoder implements AudioDecoder {
     if (packet === undefined) {
       return { pcm: this.#emit(CONCEALED_SAMPLES, false), fault: 'undecodable_packet' };
     }
-    if (this.#client === UNKNOWN_CLIENT) this.#client = packet.client;
+    if (this.#client === UNKNOWN_CLIENT) {
+      this.#client = packet.client;
+      // A resumed session begins in the middle.
+      this.#nextIndex = packet.index;
+    }
     if (packet.client !== this.#client || packet.index !== this.#nextIndex) {
       this.#accuse(
         'I3',

@@ -56,6 +56,8 @@ function judgeEnding({ record, script }: SimClient, accuse: Accuse): void {
   }
   const code = ending.reason === 'slow_reader' ? 'slow_reader' : errorCode;
   if (code === undefined || code === 'draining' || code === 'overloaded') return;
+  // Those who are quiet make room for those who speak.
+  if (code === 'shed' && record.owedCount === 0) return;
   if ((DESERVED_ERRORS[script.kind] as readonly string[]).includes(code)) return;
   if (code === 'too_fast' && record.owedCount >= OWED_MIN_COUNT) return;
   accuse('I1', `it did nothing wrong and was cut off: ${code}`);

@@ -21,6 +21,11 @@ export interface ProcessContext {
   readonly accuse: Accuse;
   /** Whether messages are copied between processes; costly, and what is said must not depend on it. */
   readonly copiesMessages: boolean;
+  /**
+   * True the first time it is asked. A worker that hangs is charged to what it worked on, and to what else it held; who is
+   * charged twice is poison, which is not for everybody to hear.
+   */
+  readonly mayHangOnAudio: () => boolean;
   /** An inference worker ended on this utterance. */
   readonly noteJobDeath: (utterance: string) => void;
 }
@@ -101,6 +106,11 @@ export abstract class SimProcess<
     this.die({ signal });
   }
 
+  /** Nothing: what the system knows of a process has tests of its own. */
+  activity(): undefined {
+    return undefined;
+  }
+
   /** Ends it. What it said and the gateway has not read yet is lost with `losesPipe`. */
   die(end: {
     readonly code?: number;
@@ -117,6 +127,9 @@ export abstract class SimProcess<
     this.#hasLostPipe = end.losesPipe === true;
     this.#entry.endedBy = signal === null ? 'exit' : 'signal';
     this.#lastOutAtMs = Math.max(this.#lastOutAtMs, clock.nowMs() + dice.between(0.1, 5));
+    clock.at(clock.nowMs() + dice.between(0, 0.1), 'read', () => {
+      this.#listener.ended();
+    });
     clock.at(this.#lastOutAtMs, 'read', () => {
       this.#entry.isKnown = true;
       this.#listener.exited({ code, signal, stderrTail: '' });

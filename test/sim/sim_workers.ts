@@ -43,10 +43,10 @@ export class AudioProcess extends SimProcess<AudioRequest, AudioReply> {
   }
 
   protected override work(request: AudioRequest): void {
-    const { faults, accuse } = this.context;
+    const { faults, accuse, mayHangOnAudio } = this.context;
     // From outside: what ends two workers by itself is poison, and not for everybody to hear.
     if (faults.fires('audioKillBefore')) this.die({ signal: 'SIGKILL' });
-    else if (faults.fires('audioHang')) this.hang();
+    else if (faults.fires('audioHang') && mayHangOnAudio()) this.hang();
     if (!this.isHealthy) return;
     this.#worker.receive(request).catch((error: unknown) => {
       accuse('threw', `an audio worker failed: ${String(error)}`);

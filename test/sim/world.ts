@@ -2,24 +2,28 @@
  * One simulated world: the real pipeline between simulated clients and simulated worker processes, drawn from one seed. The
  * same seed gives the same world, event for event.
  */
-import { WorkerAudioPool, type AudioReply } from '../../pipeline/audio_pool.ts';
-import { WorkerInferencePool } from '../../pipeline/inference_pool.ts';
-import { DRAIN_MAX_MS, JOB_DEATH_EXCUSED_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
-import type { WorkerListener } from '../../pipeline/worker_process.ts';
+import { PoisonMemory } from '../../pipeline/poison_memory.ts';
+import { DRAIN_MAX_MS } from '../../pipeline/limits.ts';
 import { judgeHealth } from '../../server/health.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import { CheckedTelemetry } from './checked_telemetry.ts';
-import { writeCrowd } from './crowd.ts';
+import { writeCrowd, writeLibraryScripts } from './crowd.ts';
 import { Dice } from './dice.ts';
 import { Faults } from './faults.ts';
-import { ObservedAudioPool, ObservedScheduler, type ObservedTrack } from './observed_parts.ts';
+import { LibraryClient } from './library_client.ts';
+import {
+  ObservedAudioPool,
+  ObservedScheduler,
+  type ObservedTrack,
+  type TrackOwner,
+} from './observed_parts.ts';
 import type { Outcome, Violation } from './outcome.ts';
-import { ProcessLedger, type Role } from './process_ledger.ts';
 import { judgeSession } from './session_verdict.ts';
 import { SimClient } from './sim_client.ts';
 import { SimClock } from './sim_clock.ts';
-import type { ProcessContext } from './sim_process.ts';
-import { AudioProcess, InferenceProcess } from './sim_workers.ts';
+import { SimDisk } from './sim_disk.ts';
+import { SimLoad } from './sim_load.ts';
+import { SimPools } from './sim_pools.ts';
 import { Trace } from './trace.ts';
 
 /** Everything settles in this time once faults stop. */
@@ -31,9 +35,13 @@ const VIOLATION_MAX_COUNT = 20;
 /** Runs the world of a seed to its end. */
 export async function simulate(
   seed: number,
-  options: { readonly keepsTrace?: boolean } = {},
+  options: {
+    readonly keepsTrace?: boolean;
+    /** Whether the wall clock is set now and then; default: it is. */
+    readonly jumps?: boolean;
+  } = {},
 ): Promise<Outcome> {
-  const world = new World(seed, options.keepsTrace ?? false);
+  const world = new World(seed, { keepsTrace: false, jumps: true, ...options });
   return await world.run();
 }
 
@@ -43,49 +51,63 @@ class World {
   readonly #clock = new SimClock();
   readonly #trace: Trace;
   readonly #faults: Faults;
-  readonly #ledger: ProcessLedger;
-  readonly #processes: (AudioProcess | InferenceProcess)[] = [];
   readonly #violations: Violation[] = [];
-  readonly #workerCounts: Readonly<Record<Role, { readonly work: number; readonly spare: number }>>;
-  readonly #inferencePool: WorkerInferencePool;
-  readonly #audioPool: WorkerAudioPool;
+  readonly #pools: SimPools;
   readonly #observedAudio: ObservedAudioPool;
+  readonly #disk: SimDisk;
   readonly #scheduler: ObservedScheduler;
   readonly #registry: SessionRegistry;
+  readonly #load: SimLoad;
   readonly #clients: SimClient[] = [];
   readonly #talkMs: number;
-  readonly #copiesMessages: boolean;
-  #current: SimClient | undefined;
-  readonly #clientOfTrack = new Map<ObservedTrack, SimClient>();
-  readonly #jobDeathCounts = new Map<string, number>();
+  readonly #libraryClients: LibraryClient[] = [];
+  #current: TrackOwner | undefined;
+  readonly #ownerOfTrack = new Map<ObservedTrack, TrackOwner>();
   #isClosed = false;
 
-  constructor(seed: number, keepsTrace: boolean) {
+  constructor(
+    seed: number,
+    { keepsTrace, jumps }: { readonly keepsTrace: boolean; readonly jumps: boolean },
+  ) {
     this.#seed = seed;
     this.#dice = new Dice(seed);
     this.#trace = new Trace({ nowMs: () => this.#clock.elapsedMs, keepsAll: keepsTrace });
     this.#faults = new Faults(this.#dice.stream('faults'));
-    this.#ledger = new ProcessLedger(this.#accuse);
     const plan = this.#dice.stream('plan');
     this.#talkMs = plan.magnitude(2_000, 8_000);
-    this.#copiesMessages = plan.chance(0.1);
-    this.#workerCounts = {
-      audio: { work: plan.whole(1, 3), spare: plan.whole(0, 1) },
-      inference: { work: plan.whole(1, 3), spare: plan.whole(0, 1) },
-    };
     const telemetry = new CheckedTelemetry(this.#accuse);
     const clock = this.#clock;
-    this.#inferencePool = this.#createInferencePool();
-    this.#audioPool = new WorkerAudioPool({
-      ...this.#poolOptions('audio'),
-      telemetry,
-      launch: (listener) => this.#launchAudio(listener),
-      workerCount: this.#workerCounts.audio.work,
-      onDeath: (death) => {
-        this.#onDeath('audio', death);
+    this.#disk = new SimDisk({
+      ...{
+        clock,
+        telemetry,
+        jumps,
+        faults: this.#faults,
+        accuse: this.#accuse,
+        dice: this.#dice.stream('disk'),
+      },
+      onKnown: (poison, ageMs) => {
+        poisonMemory.remember(poison, ageMs);
+      },
+      onForgotten: (hash) => {
+        poisonMemory.forget(hash);
       },
     });
-    this.#observedAudio = new ObservedAudioPool(this.#audioPool, {
+    const poisonMemory = new PoisonMemory({ clock, quarantine: this.#disk.quarantine });
+    this.#pools = new SimPools({
+      ...{ clock, plan, telemetry, dice: this.#dice, faults: this.#faults, trace: this.#trace },
+      accuse: this.#accuse,
+      onAudioReply: (reply) => {
+        this.#observedAudio.noteReply(reply);
+      },
+      onDeath: (role, death) => {
+        this.#disk.record(role, death);
+      },
+      onChange: () => {
+        this.#scheduler.pump();
+      },
+    });
+    this.#observedAudio = new ObservedAudioPool(this.#pools.audio, {
       accuse: this.#accuse,
       onOpen: (track) => {
         this.#onTrackOpened(track);
@@ -96,16 +118,17 @@ class World {
     });
     this.#scheduler = new ObservedScheduler(
       {
-        pool: this.#inferencePool,
+        pool: this.#pools.inference,
         clock,
         telemetry,
+        poisonMemory,
         partialIntervalMs: Math.round(plan.between(300, 900)),
         onPartialsSuspended: (suspended) => {
           this.#trace.note(`partials suspended: ${suspended}`);
           this.#registry.tellPartialsSuspended(suspended);
         },
       },
-      { accuse: this.#accuse, slotCount: this.#workerCounts.inference.work },
+      { accuse: this.#accuse, slotCount: this.#pools.workerCounts.inference.work },
     );
     this.#registry = new SessionRegistry({
       audioPool: this.#observedAudio,
@@ -114,18 +137,25 @@ class World {
       telemetry,
       maxSessions: plan.whole(20, 200),
       isReady: () => this.#isReady,
+      isRefusing: () => this.#load.isRefusing,
       // The server contains what is thrown in a session; here it is a bug all the same.
       onFault: ({ cause }) => {
         this.#accuse('threw', cause instanceof Error ? (cause.stack ?? cause.message) : String(cause));
       },
     });
+    this.#load = new SimLoad({
+      ...{ clock, faults: this.#faults, trace: this.#trace, dice: this.#dice.stream('load') },
+      ...{ scheduler: this.#scheduler, registry: this.#registry },
+      ...{ inferencePool: this.#pools.inference, audioPool: this.#pools.audio },
+    });
     this.#createClients(plan, telemetry);
   }
 
   async run(): Promise<Outcome> {
-    this.#audioPool.start();
-    this.#inferencePool.start();
+    this.#pools.start();
     this.#registry.start();
+    this.#disk.open();
+    this.#load.monitor.start();
     const world = this.#dice.stream('world');
     this.#scheduleClients(world);
     this.#scheduleSecond(world);
@@ -158,7 +188,7 @@ class World {
       eventCount: this.#clock.eventCount,
       virtualMs: this.#clock.elapsedMs,
       finalCount: this.#clients.reduce((sum, client) => sum + client.record.finals.length, 0),
-      processCount: this.#ledger.processCount,
+      processCount: this.#pools.ledger.processCount,
       activeFaults: this.#faults.active,
     };
   }
@@ -170,92 +200,16 @@ class World {
   };
 
   get #isReady(): boolean {
-    const { audio, inference } = this.#workerCounts;
+    const { audio, inference } = this.#pools.workerCounts;
     const health = judgeHealth({
       workers: [],
-      slotCount: this.#inferencePool.slotCount,
+      slotCount: this.#pools.inference.slotCount,
       wantedSlotCount: inference.work,
-      audioCount: Math.min(this.#audioPool.readyCount, audio.work),
+      audioCount: Math.min(this.#pools.audio.readyCount, audio.work),
       wantedAudioCount: audio.work,
       isDraining: this.#registry.isDraining,
     });
     return health.status === 'ready' || health.status === 'degraded';
-  }
-
-  #createInferencePool(): WorkerInferencePool {
-    return new WorkerInferencePool({
-      ...this.#poolOptions('inference'),
-      launch: (listener) => this.#launched(new InferenceProcess(this.#contextOf('inference'), listener)),
-      slotCount: this.#workerCounts.inference.work,
-      onDeath: (death) => {
-        this.#onDeath('inference', death);
-      },
-    });
-  }
-
-  #launchAudio(listener: WorkerListener<AudioReply>): AudioProcess {
-    const process: AudioProcess = new AudioProcess(this.#contextOf('audio'), {
-      message: (message) => {
-        if (message.type === 'outputs') this.#observedAudio.noteReply(message);
-        listener.message(message);
-      },
-      exited: (exit) => {
-        listener.exited(exit);
-      },
-    });
-    return this.#launched(process);
-  }
-
-  #poolOptions(role: Role): {
-    readonly clock: SimClock;
-    readonly random: () => number;
-    readonly spareCount: number;
-    readonly rssMaxBytes: number;
-    readonly onChange: () => void;
-  } {
-    const jitter = this.#dice.stream(`jitter ${role}`);
-    return {
-      clock: this.#clock,
-      random: () => jitter.unit(),
-      spareCount: this.#workerCounts[role].spare,
-      rssMaxBytes: WORKER_RSS_MAX_BYTES,
-      onChange: () => {
-        this.#scheduler.pump();
-      },
-    };
-  }
-
-  #contextOf(role: Role): ProcessContext {
-    return {
-      clock: this.#clock,
-      faults: this.#faults,
-      ledger: this.#ledger,
-      trace: this.#trace,
-      dice: this.#dice.stream(`${role} process ${this.#ledger.processCount}`),
-      accuse: this.#accuse,
-      copiesMessages: this.#copiesMessages,
-      noteJobDeath: (utterance) => {
-        this.#noteJobDeath(utterance);
-      },
-    };
-  }
-
-  #launched<P extends AudioProcess | InferenceProcess>(process: P): P {
-    this.#processes.push(process);
-    return process;
-  }
-
-  /** An utterance costs no more workers than are allowed, its partials and its final together. */
-  #noteJobDeath(utterance: string): void {
-    const deathCount = (this.#jobDeathCounts.get(utterance) ?? 0) + 1;
-    this.#jobDeathCounts.set(utterance, deathCount);
-    if (deathCount > JOB_DEATH_EXCUSED_MAX_COUNT)
-      this.#accuse('I4', `${deathCount} workers ended on ${utterance}`);
-  }
-
-  #onDeath(role: Role, death: Parameters<ProcessLedger['noteReport']>[1]): void {
-    this.#trace.note(`the death of ${death.pid} is reported: ${death.cause}`);
-    this.#ledger.noteReport(role, death);
   }
 
   #onTrackOpened(track: ObservedTrack): void {
@@ -265,12 +219,12 @@ class World {
       return;
     }
     client.track = track;
-    this.#clientOfTrack.set(track, client);
+    this.#ownerOfTrack.set(track, client);
   }
 
   /** Nobody's audio has stopped who has some waiting to be read. */
   #checkStopped(track: ObservedTrack): void {
-    const client = this.#clientOfTrack.get(track);
+    const client = this.#ownerOfTrack.get(track);
     if (client?.hasUnread === true) {
       this.#accuse(
         'I3',
@@ -281,33 +235,43 @@ class World {
 
   #createClients(plan: Dice, telemetry: CheckedTelemetry): void {
     const crowd = { dice: this.#dice, plan, faults: this.#faults, talkMs: this.#talkMs };
+    const common = {
+      ...{ clock: this.#clock, trace: this.#trace, accuse: this.#accuse },
+      dialect: {
+        ...{ registry: this.#registry, clock: this.#clock, telemetry },
+        defaults: { silenceMs: 500, maxUtteranceMs: 15_000, model: 'watermarks' },
+      },
+      refusal: () => this.#registry.refusal()?.reason,
+      onBehalf: (client: TrackOwner, act: () => void): void => {
+        this.#current = client;
+        act();
+        this.#current = undefined;
+      },
+    };
     for (const script of writeCrowd(crowd)) {
-      this.#clients.push(
-        new SimClient({
-          script,
-          clock: this.#clock,
-          dice: this.#dice.stream(`network ${script.number}`),
-          trace: this.#trace,
-          accuse: this.#accuse,
-          dialect: {
-            registry: this.#registry,
-            clock: this.#clock,
-            telemetry,
-            defaults: { silenceMs: 500, maxUtteranceMs: 15_000, model: 'watermarks' },
-          },
-          refusal: () => this.#registry.refusal()?.reason,
-          onBehalf: (client, act) => {
-            this.#current = client;
-            act();
-            this.#current = undefined;
-          },
-        }),
-      );
+      const dice = this.#dice.stream(`network ${script.number}`);
+      this.#clients.push(new SimClient({ ...common, script, dice }));
     }
+    const library = this.#dice.stream('library');
+    for (const script of writeLibraryScripts(library, {
+      others: this.#clients.length,
+      talkMs: this.#talkMs,
+    })) {
+      this.#libraryClients.push(new LibraryClient({ ...common, script, dice: library }));
+    }
+  }
+
+  get #everybody(): readonly (SimClient | LibraryClient)[] {
+    return [...this.#clients, ...this.#libraryClients];
   }
 
   #scheduleClients(world: Dice): void {
     const together = world.chance(0.3);
+    for (const client of this.#libraryClients) {
+      this.#clock.outside(world.between(0, this.#talkMs / 2), () => {
+        client.connect();
+      });
+    }
     for (const client of this.#clients) {
       const isFlooder = client.script.kind === 'flooder';
       const atMs = together || isFlooder ? world.between(700, 900) : world.between(0, this.#talkMs / 2);
@@ -322,7 +286,7 @@ class World {
     this.#clock.outside(world.between(500, 1_500), () => {
       if (this.#clock.elapsedMs > this.#talkMs + 2_000) return;
       if (this.#faults.fires('randomKill')) {
-        const alive = this.#processes.filter((process) => process.isAlive);
+        const alive = this.#pools.processes.filter((process) => process.isAlive);
         alive[world.whole(0, alive.length - 1)]?.die({ signal: 'SIGKILL', losesPipe: world.chance(0.5) });
       }
       if (this.#faults.fires('stall')) {
@@ -330,6 +294,8 @@ class World {
         this.#trace.note(`the gateway stands still for ${ms.toFixed(0)} ms`);
         this.#clock.stall(ms);
       }
+      this.#disk.disturb();
+      this.#load.disturb();
       this.#scheduleSecond(world);
     });
   }
@@ -350,14 +316,16 @@ class World {
   #calm(): void {
     this.#trace.note('faults stop');
     this.#faults.stop();
-    for (const process of this.#processes) if (process.isWaitingToStart) process.die({ signal: 'SIGKILL' });
+    this.#disk.calm();
+    for (const process of this.#pools.processes)
+      if (process.isWaitingToStart) process.die({ signal: 'SIGKILL' });
     const lastActMs = Math.max(0, ...this.#clients.map((client) => client.script.actions.at(-1)?.atMs ?? 0));
     this.#awaitQuiet(this.#clock.elapsedMs + lastActMs + SETTLE_MAX_MS);
   }
 
   #awaitQuiet(deadlineMs: number): void {
     this.#clock.outside(500, () => {
-      const isQuiet = this.#clients.every((client) => client.isSettled) && this.#registry.count === 0;
+      const isQuiet = this.#everybody.every((client) => client.isSettled) && this.#registry.count === 0;
       if (!isQuiet && this.#clock.elapsedMs < deadlineMs) {
         this.#awaitQuiet(deadlineMs);
         return;
@@ -376,22 +344,23 @@ class World {
     if (this.#isClosed) return;
     this.#trace.note('close');
     this.#isClosed = true;
-    this.#ledger.close();
+    this.#pools.ledger.close();
+    this.#load.monitor.close();
     this.#registry.close();
     this.#scheduler.close();
-    for (const client of this.#clients) client.cutOff();
+    for (const client of this.#everybody) client.cutOff();
     this.#closePools();
   }
 
   /** When the last connection has gone, as the gateway does it. */
   #closePools(): void {
-    if (!this.#clients.every((client) => client.isDisconnected)) {
+    if (!this.#everybody.every((client) => client.isDisconnected)) {
       this.#clock.outside(10, () => {
         this.#closePools();
       });
       return;
     }
-    void Promise.all([this.#audioPool.close(), this.#inferencePool.close()]).then(() => {
+    void this.#closeParts().then(() => {
       this.#trace.note('closed');
       if (this.#clock.timerCount > 0)
         this.#accuse('I6', `${this.#clock.timerCount} timers outlive the server`);
@@ -400,36 +369,35 @@ class World {
     });
   }
 
+  async #closeParts(): Promise<void> {
+    await this.#pools.close();
+    await this.#disk.close();
+  }
+
   /** Rules I8 and I9 while everything still runs. */
   #checkQuiet(): void {
     const accuseIf = (isWrong: boolean, rule: string, detail: string): void => {
       if (isWrong) this.#accuse(rule, detail);
     };
     accuseIf(this.#registry.count > 0, 'I9', `${this.#registry.count} sessions are left`);
+    accuseIf(this.#load.monitor.rung !== 'calm', 'I9', `the load is ${this.#load.monitor.rung}`);
     accuseIf(this.#observedAudio.openCount > 0, 'I9', `${this.#observedAudio.openCount} tracks are open`);
     accuseIf(this.#scheduler.finalCount > 0, 'I9', `${this.#scheduler.finalCount} finals wait`);
     accuseIf(this.#scheduler.partialCount > 0, 'I9', `${this.#scheduler.partialCount} partials are due`);
-    accuseIf(this.#inferencePool.busyCount > 0, 'I9', `${this.#inferencePool.busyCount} jobs run`);
     accuseIf(
       this.#scheduler.unsettledCount !== 0,
       'I8',
       `${this.#scheduler.unsettledCount} finals are unsettled`,
     );
-    const { audio, inference } = this.#workerCounts;
-    accuseIf(this.#inferencePool.slotCount < inference.work, 'I9', 'not all inference workers came back');
-    accuseIf(this.#audioPool.readyCount < audio.work, 'I9', 'not all audio workers came back');
-    for (const process of this.#processes) {
-      if (!(process instanceof AudioProcess) || !process.isHealthy) continue;
-      const { openCount } = process.decoders;
-      accuseIf(openCount > 0, 'I9', `audio process ${process.pid} holds ${openCount} decoders`);
-    }
-    this.#ledger.checkSettled();
+    this.#pools.checkQuiet();
+    if (!this.#registry.isDraining) for (const client of this.#libraryClients) client.checkDone();
   }
 
   #judge(): void {
     if (this.#clock.eventCount > EVENT_MAX_COUNT) this.#accuse('I9', 'the world never came to an end');
     else if (!this.#isClosed) this.#accuse('I9', 'the world ended before the server was closed');
-    else this.#ledger.checkEnded();
+    else this.#pools.ledger.checkEnded();
+    this.#disk.judge();
     for (const client of this.#clients) judgeSession(client, this.#accuse);
     for (const client of this.#clients) {
       this.#trace.note(`client ${client.number} heard ${client.record.sequence.length} answers`);

@@ -18,6 +18,8 @@ import { actAudioWorker, POISON_BYTE, poisonableDecoders, type PoisonPlace } fro
 export interface Kill {
   readonly at: number;
   readonly side: 'before' | 'after';
+  /** Default `killed`. */
+  readonly how?: 'killed' | 'stopped';
 }
 
 export interface AudioWorldOptions {
@@ -109,7 +111,12 @@ export class AudioWorld {
       if (kill?.side !== 'before') pass();
       if (kill === undefined) return;
       doom(() => {
-        process.end({ signal: 'SIGKILL' });
+        if (kill.how !== 'stopped') {
+          process.end({ signal: 'SIGKILL' });
+          return;
+        }
+        process.onMessage = () => undefined;
+        process.fakeActivity = { isStopped: true, isRunnable: false, cpuMs: 0 };
       });
     };
     return { cross, doom };

@@ -93,7 +93,9 @@ export class DialectSetting extends ScriptedParts {
   /** Time passes until a partial is run, which comes back with this. */
   async show(text: string): Promise<void> {
     this.track.speak(500);
-    await this.clock.advance(500);
+    for (let waitedMs = 0; this.pool.running.length === 0 && waitedMs < 2_000; waitedMs += 50) {
+      await this.clock.advance(50);
+    }
     await this.recognise(text);
   }
 

@@ -1,5 +1,6 @@
 /** Worker processes that a test acts out: it says what they answer, when they end, and when they are silent. */
 import assert from 'node:assert/strict';
+import type { ProcessActivity } from '../../pipeline/process_activity.ts';
 import type {
   ControlReply,
   ControlRequest,
@@ -20,6 +21,8 @@ export class FakeProcess<Request, Reply> implements WorkerProcess<Request> {
   readonly signals: ('SIGTERM' | 'SIGKILL')[] = [];
   onSigterm: SignalEffect = 'dies';
   onSigkill: SignalEffect = 'dies';
+  /** What the system says of it. */
+  fakeActivity: ProcessActivity | undefined;
   /** Called with a copy of each message. */
   onMessage: (message: Request | ControlRequest) => void = () => undefined;
   readonly #listener: WorkerListener<Reply>;
@@ -52,6 +55,10 @@ export class FakeProcess<Request, Reply> implements WorkerProcess<Request> {
     });
   }
 
+  activity(): ProcessActivity | undefined {
+    return this.fakeActivity;
+  }
+
   ready(): void {
     this.reply({ type: 'ready', detail: 'fake' });
   }
@@ -69,10 +76,16 @@ export class FakeProcess<Request, Reply> implements WorkerProcess<Request> {
     this.#listener.message(structuredClone(message));
   }
 
+  /** It has ended, and its pipes have not been read to the end: `end` follows. */
+  leave(): void {
+    this.#listener.ended();
+  }
+
   /** Ends it; a second end does nothing. */
   end(exit: Partial<WorkerExit>): void {
     if (this.#hasExited) return;
     this.#hasExited = true;
+    this.#listener.ended();
     this.#listener.exited({ code: null, signal: null, stderrTail: '', ...exit });
   }
 

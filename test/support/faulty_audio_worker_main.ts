@@ -6,6 +6,7 @@ import type { AudioReply, AudioRequest } from '../../pipeline/audio_pool.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { openWorkerChannel } from '../../server/worker_channel.ts';
+import { exhaustHeap } from './exhausted_heap.ts';
 import { poisonableDecoders, scriptedParts } from './scripted_audio.ts';
 
 const fault = process.argv[2];
@@ -32,9 +33,6 @@ channel.send({ type: 'ready', detail: 'faulty' });
 
 function fail(): void {
   if (fault === 'loop') for (;;);
-  if (fault === 'heap') {
-    const hoard: object[] = [];
-    for (;;) hoard.push(Array.from({ length: 1_000 }, (_, i) => ({ i })));
-  }
+  if (fault === 'heap') exhaustHeap();
   process.kill(process.pid, 'SIGSEGV');
 }

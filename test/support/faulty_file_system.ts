@@ -8,50 +8,67 @@ export class FaultyFileSystem implements FileSystem {
   /** Bytes that still fit; what is written beyond is cut off, with an error or, as some systems do, without. */
   freeBytes = Infinity;
   tellsFull = true;
+  /** While set, whatever is asked of it fails with this. */
+  broken: string | undefined;
   /** While set, every write waits for it. */
   hold: Promise<void> | undefined;
-  #tick = 0;
+  readonly #nowMs: () => number;
   readonly #modifiedAt = new Map<string, number>();
 
-  makeFolder(): Promise<void> {
-    return Promise.resolve();
+  /** `nowMs` stamps the files; by default with the time there is. */
+  constructor(nowMs = (): number => new Date().getTime()) {
+    this.#nowMs = nowMs;
   }
 
-  isOpenToOthers(): Promise<boolean> {
-    return Promise.resolve(false);
+  async makeFolder(): Promise<void> {
+    await this.#work();
   }
 
-  list(path: string): Promise<readonly string[]> {
-    return Promise.resolve(
-      [...this.contents.keys()].filter((file) => dirname(file) === path).map((file) => basename(file)),
-    );
+  async isOpenToOthers(): Promise<boolean> {
+    await this.#work();
+    return false;
   }
 
-  facts(path: string): Promise<{ bytes: number; modifiedAtMs: number }> {
-    const content = this.contents.get(path);
-    if (content === undefined) return Promise.reject(new Error('ENOENT'));
-    return Promise.resolve({ bytes: content.length, modifiedAtMs: this.#modifiedAt.get(path) ?? 0 });
+  async list(path: string): Promise<readonly string[]> {
+    await this.#work();
+    return [...this.contents.keys()].filter((file) => dirname(file) === path).map((file) => basename(file));
+  }
+
+  async facts(path: string): Promise<{ bytes: number; modifiedAtMs: number }> {
+    await this.#work();
+    return { bytes: this.#at(path).length, modifiedAtMs: this.#modifiedAt.get(path) ?? 0 };
   }
 
   async create(path: string, content: Uint8Array): Promise<void> {
+    await this.#work();
     await this.hold;
     const kept = content.slice(0, this.freeBytes);
     this.freeBytes -= kept.length;
     this.contents.set(path, kept);
-    this.#modifiedAt.set(path, ++this.#tick);
+    this.#modifiedAt.set(path, this.#nowMs());
     if (kept.length < content.length && this.tellsFull) throw new Error('ENOSPC: no space left on device');
   }
 
-  rename(from: string, to: string): Promise<void> {
-    const content = this.contents.get(from);
-    if (content === undefined) return Promise.reject(new Error('ENOENT'));
-    this.contents.set(to, content);
-    this.#modifiedAt.set(to, ++this.#tick);
+  async rename(from: string, to: string): Promise<void> {
+    await this.#work();
+    this.contents.set(to, this.#at(from));
+    this.#modifiedAt.set(to, this.#nowMs());
     this.contents.delete(from);
-    return Promise.resolve();
   }
 
-  remove(path: string): Promise<void> {
-    return this.contents.delete(path) ? Promise.resolve() : Promise.reject(new Error('ENOENT'));
+  async remove(path: string): Promise<void> {
+    await this.#work();
+    this.#at(path);
+    this.contents.delete(path);
+  }
+
+  #work(): Promise<void> {
+    return this.broken === undefined ? Promise.resolve() : Promise.reject(new Error(this.broken));
+  }
+
+  #at(path: string): Uint8Array {
+    const content = this.contents.get(path);
+    if (content === undefined) throw new Error('ENOENT: no such file');
+    return content;
   }
 }

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { openWorkerChannel } from '../../server/worker_channel.ts';
+import { exhaustHeap } from './exhausted_heap.ts';
 import type { FaultRule, FaultyWorkerSettings } from './faulty_worker.ts';
 import { marksOf } from './marked_speech.ts';
 
@@ -42,10 +43,8 @@ function fail({ fault, lastWords }: FaultRule): void {
       process.exit(1);
     case 'loop':
       for (;;);
-    case 'heap': {
-      const hoard: object[] = [];
-      for (;;) hoard.push(Array.from({ length: 1_000 }, (_, i) => ({ i })));
-    }
+    case 'heap':
+      exhaustHeap();
     case 'SIGSEGV':
     case 'SIGABRT':
     case 'SIGBUS':

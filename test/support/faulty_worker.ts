@@ -7,7 +7,6 @@ import { loadConfig, type Config } from '../../server/config.ts';
 import { startServer } from '../../server/gateway.ts';
 import type { WorkerModule } from '../../server/worker_launchers.ts';
 import { pcmMessages } from './marked_speech.ts';
-import { patiently } from './patience.ts';
 import { RawClient } from './raw_client.ts';
 import { KeptLog, type RealServer } from './real_server.ts';
 
@@ -80,7 +79,7 @@ export async function startFaultyServer(options: {
 
 /** Sends audio in a session of its own, as soon as there is one to be had; resolves when the server has closed it. */
 export async function upload(server: FaultyServer, pcm: Int16Array): Promise<RawClient> {
-  const client = await patiently(() => RawClient.open(server.url, 'encoding=pcm_s16le'));
+  const client = await RawClient.enter(server.url, 'encoding=pcm_s16le');
   for (const message of pcmMessages(pcm)) client.sendBytes(message);
   await client.finish();
   return client;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import type { FinalMessage, ServerMessage } from '../../client/protocol.ts';
 import { encodeOpus } from '../../server/opus_encoder.ts';
+import { patiently } from './patience.ts';
 
 type MessageOf<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>;
 
@@ -41,6 +42,11 @@ export class RawClient {
     const client = new RawClient(socket);
     await once(socket, 'open');
     return client;
+  }
+
+  /** The same, as soon as a server that is busy for a moment lets it in. */
+  static enter(serverUrl: string, query = ''): Promise<RawClient> {
+    return patiently(() => RawClient.open(serverUrl, query));
   }
 
   send(message: object): void {

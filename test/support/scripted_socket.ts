@@ -71,7 +71,10 @@ export class ScriptedSocket implements StreamSocket {
   }
 
   /** Opens and sends `ready`. */
-  accept(sessionId = 'session', limits: { idleMaxMs?: number; aheadOfRealtimeMaxMs?: number } = {}): void {
+  accept(
+    sessionId = 'session',
+    limits: { idleMaxMs?: number; aheadOfRealtimeMaxMs?: number; catchUpRatio?: number } = {},
+  ): void {
     this.open();
     this.receive({
       type: 'ready',
@@ -83,6 +86,7 @@ export class ScriptedSocket implements StreamSocket {
         idleMaxMs: 9_000,
         sessionMaxMs: 3_600_000,
         aheadOfRealtimeMaxMs: 30_000,
+        catchUpRatio: 1,
         ...limits,
       },
       endpointing: { silenceMs: 500, maxUtteranceMs: 29_000 },

@@ -15,6 +15,7 @@ import type {
   ConnectionListener,
   HttpAnswer,
   HttpRequest,
+  RequestHead,
   TlsFiles,
   Transport,
   TransportEvents,
@@ -79,6 +80,7 @@ interface BenchOptions {
     request: UpgradeRequest,
     bench: TransportBench,
   ) => UpgradeAnswer | Promise<UpgradeAnswer>;
+  readonly head?: (head: RequestHead) => HttpAnswer | undefined;
   readonly http?: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
   readonly clientAddress?: TransportEvents['clientAddress'];
   readonly bounds?: Partial<TransportBounds>;
@@ -116,6 +118,7 @@ export class TransportBench {
     const events: TransportEvents = {
       ...(clientAddress === undefined ? {} : { clientAddress }),
       upgrade: (request) => options.upgrade?.(request, bench) ?? bench.accept(),
+      head: (head) => options.head?.(head),
       http: (request) => bench.#http(request),
       fault: (error) => {
         bench.faults.push(error);

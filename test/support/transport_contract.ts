@@ -52,7 +52,7 @@ export function describeTransport(name: string, create: CreateTransport, known: 
         },
       ));
 
-    it('[TRN27] who the client is, is what its owner makes of the request, for request and connection', () =>
+    it('[TRN28] who the client is, is what its owner makes of the request, for request and connection', () =>
       using(
         {
           clientAddress: ({ remoteAddress, headers }) => `${headers.get('x-from') ?? ''} by ${remoteAddress}`,

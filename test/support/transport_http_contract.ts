@@ -87,6 +87,36 @@ export function describeTransportHttp(name: string, create: CreateTransport): vo
         },
       ));
 
+    it('[TRN27] what the owner answers from the head is sent without the body being read', () => {
+      const refusal: HttpAnswer = { status: 404, headers: {}, body: 'nothing here' };
+      let asked = 0;
+      return using(
+        {
+          head: ({ path }) => {
+            if (path === '/throw') throw new Error('owner');
+            return path === '/no' ? refusal : undefined;
+          },
+          http: () => {
+            asked++;
+            return { status: 200, headers: {}, body: '' };
+          },
+        },
+        async ({ port, faults }) => {
+          const replyTo = async (path: string): Promise<string> => {
+            const client = connect(port, '127.0.0.1');
+            client.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\nx`);
+            return (await readToEnd(client)).slice(9, 12);
+          };
+          assert.equal(await replyTo('/no'), '404');
+          assert.equal(await replyTo('/throw'), '500');
+          assert.equal(faults.length, 1);
+          assert.equal(asked, 0);
+          const headers = { Connection: 'Upgrade', Upgrade: 'h2c' };
+          assert.equal((await ask(port, { path: '/no', headers })).status, 404);
+        },
+      );
+    });
+
     it('[TRN21] bodies share one room: a request that finds none is told to come back', () =>
       using({ bounds: { bodiesMaxBytes: 1_000 } }, async (bench) => {
         const first = bench.socket();

@@ -268,17 +268,18 @@ export function describeTransportLife(name: string, create: CreateTransport): vo
         assert.equal(await bench.closing(listener), 'closed 1001');
       }));
 
-    it('[TRN18] a port that is taken is a ConfigError', () =>
+    it('[TRN18] a port that is taken is a ConfigError that says so', () =>
       using({}, async (bench) => {
         const second = create({ clock: bench.clock, bounds: bench.bounds });
         const events = {
           upgrade: () => assert.fail(),
+          head: () => undefined,
           http: () => assert.fail(),
           fault: () => undefined,
           limitReached: () => undefined,
         };
         await assert.rejects(second.listen({ host: '127.0.0.1', port: bench.port, events }), (error) => {
-          return error instanceof ConfigError && error.message.includes(String(bench.port));
+          return error instanceof ConfigError && error.message.includes(`port ${bench.port} is taken`);
         });
         await second.close();
       }));

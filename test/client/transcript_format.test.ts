@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { describe, it } from 'node:test';
 import type { FinalMessage } from '../../client/protocol.ts';
 import { LiveLine } from '../../server/live_line.ts';
-import { renderTranscript } from '../../server/transcript_format.ts';
+import { renderTranscript } from '../../client/transcript_format.ts';
 
 function final(utteranceId: number, text: string, startAudioMs: number): FinalMessage {
   const endAudioMs = startAudioMs + 1_234.4;

@@ -1,5 +1,5 @@
-/** Prints the finals of a file: plain text, JSON, or subtitles. */
-import type { FinalMessage, Word } from '../client/protocol.ts';
+/** The finals of a recording: plain text, JSON, or subtitles. */
+import type { FinalMessage, Word } from './protocol.ts';
 
 /** Forms of a transcript. */
 export type TranscriptFormat = 'text' | 'json' | 'srt' | 'vtt';

@@ -1,0 +1,4 @@
+/** The page at `/`. */
+import { App } from './app.ts';
+
+new App().start();

@@ -1,0 +1,144 @@
+/** Ways to transcribe the same speech, compared in turns, so that a noisy machine disturbs all alike. */
+import { msToSamples } from '../../pipeline/audio.ts';
+import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
+import { nextPartialMs } from '../../pipeline/partial_interval.ts';
+import type { Clip } from './bench_speech.ts';
+import { processorMs, realTimeFactor } from './processor_time.ts';
+
+/**
+ * One way: a recogniser, whether it gets its last hypothesis as the draft of the next, and whether partials that cost
+ * much come rarer, as those of the scheduler do.
+ */
+export interface Way {
+  readonly name: string;
+  readonly recogniser: Recogniser;
+  readonly drafts: boolean;
+  readonly isPaced?: boolean;
+}
+
+/** Time between partials. */
+export const PARTIAL_INTERVAL_MS = 500;
+/** Each clip is run this often in each way, and the cheapest counts: what came on top was somebody else's. */
+const ROUNDS = { final: 3, live: 1 } as const;
+
+/** What one clip cost in one way, and what was heard. */
+interface Run {
+  readonly costMs: number;
+  readonly decoderSteps: number;
+  readonly heard: readonly Hypothesis[];
+}
+
+/** The whole clip at once. */
+async function runFinal({ recogniser }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
+  return [await recogniser.transcribe(pcm, [])];
+}
+
+/** The clip as a live stream: the growing utterance after each interval, then the whole. */
+async function runLive({ recogniser, drafts, isPaced }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
+  const heard: Hypothesis[] = [];
+  let [end, costMs] = [0, 0];
+  while (end < pcm.length) {
+    end += msToSamples(nextPartialMs({ intervalMs: PARTIAL_INTERVAL_MS, costMs }));
+    const draft = drafts ? (heard.at(-1)?.tokens ?? []) : [];
+    const startMs = processorMs();
+    heard.push(await recogniser.transcribe(pcm.subarray(0, end), draft));
+    if (isPaced === true) costMs = processorMs() - startMs;
+  }
+  return heard;
+}
+
+async function measured(run: () => Promise<readonly Hypothesis[]>): Promise<Run> {
+  const startMs = processorMs();
+  const heard = await run();
+  const costMs = processorMs() - startMs;
+  const sum = (of: (one: Hypothesis) => number) => heard.reduce((total, one) => total + of(one), 0);
+  return {
+    costMs,
+    decoderSteps: sum(({ decoderSteps }) => decoderSteps),
+    heard,
+  };
+}
+
+/** The cheapest run of each clip, clip by clip, of each way. */
+async function runAll(
+  ways: readonly Way[],
+  clips: readonly Clip[],
+  kind: 'final' | 'live',
+): Promise<Run[][]> {
+  const best: (Run | undefined)[][] = ways.map(() => []);
+  const run = kind === 'final' ? runFinal : runLive;
+  for (let round = 0; round < ROUNDS[kind]; round++) {
+    for (const [at, { pcm }] of clips.entries()) {
+      for (const [of, way] of ways.entries()) {
+        const one = await measured(() => run(way, pcm));
+        const before = best[of]?.[at];
+        if (before === undefined || one.costMs < before.costMs) best[of]?.splice(at, 1, one);
+      }
+    }
+  }
+  return best.map((runs) => runs.flatMap((one) => one ?? []));
+}
+
+/** True if the other was the same; where one tells no tokens, its text speaks for them. */
+function isSame(one: Hypothesis | undefined, other: Hypothesis | undefined): boolean {
+  if (one === undefined || other === undefined) return false;
+  if (one.tokens.length === 0 || other.tokens.length === 0) return one.text === other.text;
+  return one.tokens.join() === other.tokens.join();
+}
+
+/** What was heard, each beside what the first way made of the same audio; of a paced stream, the finals. */
+function pairsOf(
+  { isPaced }: Way,
+  runs: readonly Run[],
+  firstRuns: readonly Run[],
+): (readonly [Hypothesis | undefined, Hypothesis | undefined])[] {
+  return runs.flatMap(({ heard }, clip) => {
+    const first = firstRuns[clip]?.heard ?? [];
+    if (isPaced === true) return [[heard.at(-1), first.at(-1)] as const];
+    return heard.map((one, at) => [one, first[at]] as const);
+  });
+}
+
+/**
+ * Prints what each way costs in processor time, beside the first two of them, and which texts differ from those of the
+ * first, which is the published graph.
+ */
+export async function compareWays(
+  ways: readonly Way[],
+  clips: readonly Clip[],
+  kind: 'final' | 'live',
+): Promise<void> {
+  const results = await runAll(ways, clips, kind);
+  const samples = clips.reduce((total, { pcm }) => total + pcm.length, 0);
+  const costs = results.map((runs) => runs.reduce((total, { costMs }) => total + costMs, 0));
+  const rows = ways.map((way, of) => {
+    const [runs, cost] = [results[of] ?? [], costs[of] ?? NaN];
+    const sum = (value: (run: Run) => number) =>
+      Math.round(runs.reduce((total, run) => total + value(run), 0));
+    const ratio = (to: number) => Number((cost / (costs[to] ?? NaN)).toFixed(3));
+    const pairs = pairsOf(way, runs, results[0] ?? []);
+    const same = pairs.filter(([one, first]) => isSame(one, first)).length;
+    const row: Record<string, number | string> = {
+      'cost ms': Math.round(cost),
+      'decoder runs': sum(({ decoderSteps }) => decoderSteps),
+      'cost / audio': Number(realTimeFactor(cost, samples).toFixed(4)),
+      'published = 1': ratio(0),
+      'sherpa = 1': ratio(1),
+      same: `${same} of ${pairs.length}`,
+    };
+    return [way.name, row] as const;
+  });
+  console.table(Object.fromEntries(rows));
+  if (kind === 'final') listDifferences(ways, clips, results);
+}
+
+/** A tie that flips is listed, not hidden. */
+function listDifferences(ways: readonly Way[], clips: readonly Clip[], results: readonly Run[][]): void {
+  for (const [of, way] of ways.entries()) {
+    for (const [at, clip] of clips.entries()) {
+      const [one, first] = [results[of]?.[at]?.heard[0], results[0]?.[at]?.heard[0]];
+      if (isSame(one, first)) continue;
+      console.log(`${way.name}, ${clip.name}: "${one?.text ?? ''}" instead of "${first?.text ?? ''}"`);
+    }
+  }
+}
