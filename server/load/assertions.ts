@@ -1,4 +1,4 @@
-/** `--assert`: bounds that a load test has to keep, such as `final_p95<500ms,lost=0`. */
+/** `--assert`: bounds that a load test has to keep, such as `true_end_p95<1s,lost=0`. */
 import { UsageError } from '../../pipeline/errors.ts';
 import { closestName } from '../suggestion.ts';
 import type { Quantiles } from './latencies.ts';

@@ -48,6 +48,7 @@ class DeepgramReader implements DialectReader {
       case 'Error':
         return [{ type: 'error', code: message.variant ?? 'error', isRetryable: true }];
       case 'UtteranceEnd':
+      default: // What another server says beside.
         return [];
     }
   }

@@ -142,7 +142,7 @@ export class LoadSession {
     });
     socket.on('message', (bytes: Buffer) => {
       const atMs = clock.nowMs();
-      for (const event of this.#reader.read(bytes.toString('utf8'))) this.#onEvent(event, atMs);
+      for (const event of this.#read(bytes)) this.#onEvent(event, atMs);
     });
     socket.on('unexpected-response', (request, response) => {
       request.destroy();
@@ -156,6 +156,15 @@ export class LoadSession {
     socket.on('close', (code) => {
       if (socket === this.#socket) this.#onClosed(code);
     });
+  }
+
+  #read(bytes: Buffer): readonly HeardEvent[] {
+    try {
+      return this.#reader.read(bytes.toString('utf8'));
+    } catch {
+      this.#end('failed', 'a message that makes no sense');
+      return [];
+    }
   }
 
   #onReady(): void {

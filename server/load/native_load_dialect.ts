@@ -39,6 +39,7 @@ class NativeReader implements DialectReader {
         return [{ type: 'notice', code: message.code }];
       case 'goAway':
       case 'flushed':
+      default: // What a newer server says beside.
         return [];
     }
   }

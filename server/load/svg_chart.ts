@@ -26,7 +26,7 @@ export interface BarChart {
 
 const WIDTH = 880;
 const HEIGHT = 260;
-const MARGIN = { left: 72, right: 16, top: 12, bottom: 28 } as const;
+const MARGIN = { left: 72, right: 32, top: 12, bottom: 28 } as const;
 const PLOT_WIDTH = WIDTH - MARGIN.left - MARGIN.right;
 const PLOT_HEIGHT = HEIGHT - MARGIN.top - MARGIN.bottom;
 /** Steps of an axis, at most; fewer where the steps would not be round. */

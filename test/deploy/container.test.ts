@@ -138,7 +138,8 @@ void describe('compose.yaml', () => {
 void describe('everything in deploy/', () => {
   it('[DEP12] names only settings and options that exist', () => {
     const variables = new Set(SETTING_KEYS.map((key) => variableOf(key)));
-    const help = readFileSync(new URL('server/cli.ts', ROOT), 'utf8');
+    const sources = ['server/cli.ts', 'server/cli_options.ts', 'server/load_flags.ts'];
+    const help = sources.map((path) => readFileSync(new URL(path, ROOT), 'utf8')).join('');
     for (const path of deployPaths()) {
       const text = readDeploy(path);
       for (const [name] of text.matchAll(/EARWITNESS_[A-Z_]+/g)) {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { WebSocketServer } from 'ws';
 import { Latencies } from '../../server/load/latencies.ts';
 import type { LoadPlan } from '../../server/load/load_plan.ts';
 import type { LoadReport } from '../../server/load/load_report.ts';
@@ -182,5 +185,29 @@ void describe('a load test against a server that answers when it is told to', ()
     const report = await runLoad(plan);
     assert.deepEqual(report.failures, { ECONNREFUSED: 2 });
     assert.equal(report.sentences, 0);
+  });
+
+  it('[LOAD30] a message of an unknown type is passed over, one that makes no sense fails its session', async (test) => {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    test.after(() => {
+      server.close();
+    });
+    let connectionCount = 0;
+    server.on('connection', (socket) => {
+      const said = connectionCount++ === 0 ? '{"type":"weather"}' : 'hello';
+      for (const text of ['{"type":"ready","sessionId":"one"}', said]) socket.send(text);
+      socket.on('message', (_, isBinary) => {
+        if (!isBinary) socket.send('{"type":"done"}');
+      });
+    });
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const report = await runLoad({
+      ...{ url: `ws://127.0.0.1:${port}`, dialect: 'native', encoding: 'pcm_s16le', talkRatio: 0.5, seed: 1 },
+      ...{ speechDir: tones.path, retriesRefusals: false, processCount: 1 },
+      stages: [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }],
+    });
+    assert.equal(report.sessions.done, 1);
+    assert.deepEqual(report.failures, { 'a message that makes no sense': 1 });
   });
 });
