@@ -26,6 +26,7 @@ import {
   replaceInputs,
   seqOf,
   suspect,
+  takeTimed,
   takeTrialEntries,
   trimLog,
   type RemoteTrack,
@@ -144,6 +145,13 @@ export class WorkerAudioPool implements AudioPool {
     return this.#busyMs;
   }
 
+  /** Input of all sessions that is kept for a replay. */
+  get keptBytes(): number {
+    let bytes = 0;
+    for (const { tracks } of this.#shards) for (const { logBytes } of tracks.values()) bytes += logBytes;
+    return bytes;
+  }
+
   statuses(): readonly WorkerStatus[] {
     return this.#shards.map((shard) => shard.worker.status);
   }
@@ -184,6 +192,7 @@ export class WorkerAudioPool implements AudioPool {
     const seq = track.nextInputSeq++;
     track.log.push({ seq, input });
     track.logBytes += bytes;
+    track.timed ??= { seq, atMs: this.#options.clock.nowMs() };
     if (!isSuspect(track)) this.#enqueue(track.shard, { type: 'input', track: track.id, seq, input });
     return 'accepted';
   }
@@ -267,6 +276,8 @@ export class WorkerAudioPool implements AudioPool {
       if (inputSeq >= (shard.outstanding.get(id) ?? Infinity)) shard.outstanding.delete(id);
       const track = shard.tracks.get(id);
       if (track === undefined) continue;
+      const tookMs = takeTimed(track, inputSeq, this.#options.clock.nowMs());
+      if (tookMs !== undefined) this.#options.telemetry.observe('audio_path_seconds', {}, tookMs / 1_000);
       const wasSuspect = isSuspect(track);
       // Where several workers died and now one has not, chance had a hand in it.
       if (inputSeq > track.provenSeq && track.strikes.deathCount > 1) track.strikes = new Strikes();

@@ -29,4 +29,9 @@ export function countAudioStats(telemetry: Telemetry, stats: AudioStats): void {
   telemetry.count('vad_seconds_total', {}, stats.vadMs / 1000);
   telemetry.count('vad_frames_total', {}, stats.vadFrameCount);
   telemetry.count('vad_runs_total', {}, stats.vadRunCount);
+  if (stats.vadRunCount === 0) return;
+  // A worker tells of several rounds at a time where none of them had anything to say.
+  const perRound = 1_000 * stats.vadRunCount;
+  telemetry.observe('audio_round_seconds', { stage: 'decode' }, stats.decodeMs / perRound);
+  telemetry.observe('audio_round_seconds', { stage: 'vad' }, stats.vadMs / perRound);
 }

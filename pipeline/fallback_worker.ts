@@ -47,6 +47,7 @@ export class FallbackWorker<Request extends object, Reply extends { readonly typ
   #cancelProbe: Cancel | undefined;
   /** Processes that were started before the present worker's. */
   #earlierStartCount = 0;
+  #earlierCpuMs = 0;
   /** Workers that were replaced and have not ended yet. */
   readonly #leaving = new Set<Promise<void>>();
   #isClosed = false;
@@ -73,6 +74,7 @@ export class FallbackWorker<Request extends object, Reply extends { readonly typ
     return {
       ...status,
       restarts: status.restarts + this.#earlierStartCount,
+      cpuMs: status.cpuMs + this.#earlierCpuMs,
       device: reason === undefined ? fallback.device : fallback.fallbackDevice,
       ...(reason === undefined ? {} : { fallback: `${fallback.device} is not used: ${reason}` }),
     };
@@ -164,6 +166,7 @@ export class FallbackWorker<Request extends object, Reply extends { readonly typ
 
   #replaceBy(worker: SupervisedWorker<Request, Reply>): void {
     this.#earlierStartCount += this.#worker.status.restarts + 1;
+    this.#earlierCpuMs += this.#worker.status.cpuMs;
     this.#leave(this.#worker);
     this.#worker = worker;
   }

@@ -26,9 +26,11 @@ export interface InferenceJob {
   readonly pcm: Int16Array;
   /** Token ids of an earlier hypothesis for the same audio, or empty. */
   readonly draft: readonly number[];
+  /** Whose it is, for the log; its worker is not told. */
+  readonly sessionId?: string | undefined;
 }
 
-export type InferenceRequest = { readonly type: 'job' } & InferenceJob;
+export type InferenceRequest = { readonly type: 'job' } & Omit<InferenceJob, 'sessionId'>;
 export type InferenceReply =
   | { readonly type: 'result'; readonly jobId: number; readonly hypothesis: Hypothesis }
   | {
@@ -140,7 +142,8 @@ export class WorkerInferencePool implements InferencePool {
         reject,
         cancelDeadline: this.#armDeadline(slot, job),
       };
-      slot.worker.send({ type: 'job', ...job });
+      const { jobId, pcm, draft } = job;
+      slot.worker.send({ type: 'job', jobId, pcm, draft });
     });
   }
 

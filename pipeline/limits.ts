@@ -218,6 +218,8 @@ export const DRAFT_AUDIT_EVERY_COUNT = 100;
 export const DRAFT_AUDIT_RETRY_MS = 500;
 /** When a final should have been sent after its endpoint; the order of finals follows from it. */
 export const FINAL_OBJECTIVE_MS = 500;
+/** How old the newest audio in a partial may be when it is sent. */
+export const PARTIAL_OBJECTIVE_MS = 1_000;
 /** A final that has not come by then is given up: what was last shown is sent instead, with a notice. */
 export const FINAL_WAIT_MAX_MS = 60_000;
 /** When load would make partials rarer than this, they are suspended instead: they would only confuse. */
@@ -348,6 +350,24 @@ export const CONFIG_FILE_MAX_BYTES = 65_536;
 export const ADMIN_HEADERS_MAX_MS = 5_000;
 export const ADMIN_REQUEST_MAX_MS = 10_000;
 export const ADMIN_CONNECTION_MAX_COUNT = 64;
+
+/** Moments kept of a session for its trace: some ten utterances, at most 8 KB. */
+export const TRACE_MARKS_MAX_COUNT = 256;
+/** Audio after so long without any is a moment of its own; packets come every 20 to 250 ms. */
+export const TRACE_AUDIO_GAP_MS = 1_000;
+/** Sessions whose trace is kept when they have ended; somebody who complains does so within minutes. */
+export const TRACE_ENDED_MAX_COUNT = 64;
+/** Spans that may wait for the collector of traces; what comes on top is dropped and counted. */
+export const OTLP_QUEUE_MAX_COUNT = 2_048;
+/** Most spans of one request, how often they are sent, and the time that a request may take. */
+export const OTLP_BATCH_MAX_COUNT = 512;
+export const OTLP_FLUSH_INTERVAL_MS = 5_000;
+export const OTLP_REQUEST_MAX_MS = 5_000;
+/** How often `nvidia-smi` is asked, which takes some 100 ms of another process, and how long it may take. */
+export const GPU_PROBE_INTERVAL_MS = 15_000;
+export const GPU_PROBE_MAX_MS = 5_000;
+/** GPUs that metrics tell apart. */
+export const GPU_MAX_COUNT = 16;
 
 /** Log bytes that may wait for whoever reads stdout; what comes on top is dropped and counted. */
 export const LOG_BUFFER_MAX_BYTES = 1_048_576;
@@ -497,6 +517,9 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     SESSION_STOP_MAX_MS,
     'parked workers come back before a stop is given up',
   ],
+  [FINAL_OBJECTIVE_MS, PARTIAL_OBJECTIVE_MS, 'a final is waited for, a partial is looked at'],
+  [OTLP_BATCH_MAX_COUNT, OTLP_QUEUE_MAX_COUNT, 'a slow collector costs no spans at first'],
+  [GPU_PROBE_MAX_MS, GPU_PROBE_INTERVAL_MS, 'one look at the GPUs at a time'],
   [ADMIN_HEADERS_MAX_MS, ADMIN_REQUEST_MAX_MS, 'the headers are part of the request'],
   [HEARTBEAT_MAX_MS, GATEWAY_SILENCE_MAX_MS, 'a worker is given up before its gateway is'],
   [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],

@@ -21,6 +21,8 @@ export interface RemoteTrack {
   /** Inputs after the checkpoint, in order. */
   log: { readonly seq: number; readonly input: TrackInput }[];
   logBytes: number;
+  /** An input whose way through the worker is being timed, and when it came. */
+  timed: { readonly seq: number; readonly atMs: number } | undefined;
   nextInputSeq: number;
   /** Number of the last output that was delivered. */
   deliveredSeq: number;
@@ -60,6 +62,7 @@ export function createTrack(start: Pick<RemoteTrack, 'id' | 'settings' | 'onEven
     checkpoint: undefined,
     log: [],
     logBytes: 0,
+    timed: undefined,
     nextInputSeq: OPENING_SEQ + 1,
     deliveredSeq: 0,
     provenSeq: NOTHING_SEQ,
@@ -156,6 +159,14 @@ export function trimLog(track: RemoteTrack, checkpoint: { inputSeq: number; stat
   const kept = track.log.findIndex((entry) => entry.seq > checkpoint.inputSeq);
   const dropped = track.log.splice(0, kept === -1 ? track.log.length : kept);
   for (const { input } of dropped) track.logBytes -= costBytes(input);
+}
+
+/** How long the input that is timed took, if the worker has now taken it. */
+export function takeTimed(track: RemoteTrack, takenSeq: number, nowMs: number): number | undefined {
+  if (track.timed === undefined || track.timed.seq > takenSeq) return undefined;
+  const tookMs = nowMs - track.timed.atMs;
+  track.timed = undefined;
+  return tookMs;
 }
 
 /** What an input counts for in the bound on a log. */

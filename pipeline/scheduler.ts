@@ -8,6 +8,7 @@ import type { Cancel, Clock } from './clock.ts';
 import type { Hypothesis } from './contracts.ts';
 import { InferenceError, TranscriptionError } from './errors.ts';
 import type { InferencePool } from './inference_pool.ts';
+import { countHypothesis } from './inference_stats.ts';
 import {
   FINAL_OBJECTIVE_MS,
   FINAL_QUEUE_MAX_COUNT,
@@ -27,6 +28,8 @@ export interface JobAudio {
   readonly draft: readonly number[];
   /** The utterance's, shared by its partials and its final. Absent: it has no other jobs than these. */
   readonly strikes?: Strikes;
+  /** Whose it is, for the log. */
+  readonly sessionId?: string;
 }
 
 /** A complete utterance that needs its final text. Exactly one of `done` and `failed` is called, once. */
@@ -36,6 +39,8 @@ export interface FinalRequest {
   readonly deadlineAtMs: number;
   /** False when nobody waits for the text any more; a job that has not begun is then dropped. */
   readonly isWanted: () => boolean;
+  /** A slot has taken it; called again when it is run again. */
+  readonly started?: () => void;
   readonly done: (hypothesis: Hypothesis) => void;
   readonly failed: (error: TranscriptionError) => void;
 }
@@ -297,13 +302,14 @@ export class Scheduler {
 
   async #runFinal(final: QueuedFinal): Promise<void> {
     const { clock, telemetry } = this.#options;
-    const { pcm, draft } = final.request.audio;
+    const { pcm, draft, sessionId } = final.request.audio;
     const startedAtMs = clock.nowMs();
     telemetry.observe('queue_wait_seconds', { kind: 'final' }, (startedAtMs - final.queuedAtMs) / 1000);
+    final.request.started?.();
     let hypothesis: Hypothesis;
     final.strikes.begin();
     try {
-      hypothesis = await this.#options.pool.run({ jobId: this.#nextJobId++, pcm, draft });
+      hypothesis = await this.#options.pool.run({ jobId: this.#nextJobId++, pcm, draft, sessionId });
     } catch (error) {
       this.#slotMs.final += clock.nowMs() - startedAtMs;
       this.#noteDeath(final.strikes, pcm, error);
@@ -315,6 +321,7 @@ export class Scheduler {
     this.#poisonMemory.absolve(pcm);
     const slotMs = clock.nowMs() - startedAtMs;
     this.#slotMs.final += slotMs;
+    countHypothesis(telemetry, draft, hypothesis);
     telemetry.count('jobs_total', { kind: 'final', outcome: 'done' });
     telemetry.observe('inference_seconds', { kind: 'final' }, slotMs / 1000);
     telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
@@ -394,11 +401,12 @@ export class Scheduler {
     const startedAtMs = clock.nowMs();
     telemetry.observe('queue_wait_seconds', { kind }, (startedAtMs - readyAtMs) / 1000);
     const { strikes } = queued;
-    const { pcm, draft } = request.audio;
+    const { pcm, draft, sessionId } = request.audio;
     queued.running = kind;
     strikes.begin();
     queued.dueAtMs = startedAtMs + this.#intervalMs;
-    const hypothesis = await pool.run({ jobId: this.#nextJobId++, pcm, draft }).catch((error: unknown) => {
+    const job = { jobId: this.#nextJobId++, pcm, draft, sessionId };
+    const hypothesis = await pool.run(job).catch((error: unknown) => {
       // A partial is replaceable: the next one, with more audio, is its retry.
       telemetry.count('jobs_total', { kind, outcome: 'failed' });
       this.#noteDeath(strikes, pcm, error);
@@ -411,6 +419,7 @@ export class Scheduler {
       strikes.end('survived');
       this.#noteCost(queued, slotMs);
       queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: slotMs });
+      countHypothesis(telemetry, draft, hypothesis);
       telemetry.observe('inference_seconds', { kind }, slotMs / 1000);
       if (kind === 'early') telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
       // The first words are waited for most: where there are none yet, the next look comes sooner.

@@ -24,6 +24,7 @@ import type { SessionEvent } from './session_events.ts';
 import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionOptions } from './session_options.ts';
+import { SessionRecord } from './session_record.ts';
 import { judgeText } from './text_guard.ts';
 import { faultError, overrunError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
@@ -32,10 +33,13 @@ import { estimateWordTimes } from './word_times.ts';
 type SessionState = 'open' | 'stopping' | 'closed';
 type NoticeCode = Extract<SessionEvent, { type: 'notice' }>['code'];
 
+const THROTTLED_TEXT = 'audio comes faster than real time; slow down or the session will be closed';
+
 export class Session implements PartialSource {
   readonly id: string;
   readonly #options: SessionOptions;
   readonly #track: AudioTrack;
+  readonly #record: SessionRecord;
   readonly #meter: InputMeter;
   /** The utterance in progress and, after its end, what was heard since. */
   readonly #audio = new AudioSpan(0);
@@ -61,6 +65,7 @@ export class Session implements PartialSource {
     this.id = options.id;
     this.#options = options;
     const { settings, clock } = options;
+    this.#record = new SessionRecord(options);
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
     this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
@@ -97,17 +102,14 @@ export class Session implements PartialSource {
    */
   push(bytes: Uint8Array): 'accepted' | 'full' {
     if (this.#state !== 'open') return 'accepted';
-    const { clock, telemetry, settings } = this.#options;
+    const { clock, settings } = this.#options;
     this.#heardAtMs = clock.nowMs();
     // Of paced audio no more is taken in than keeps the models busy: what waits would only hold others up.
     const hasRoom = !this.#track.isBehind && this.#deliveries.count < PACED_OWED_MAX_COUNT;
     if (settings.isPaced && !hasRoom) return 'full';
-    if (bytes.length === 0) {
-      // A sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept for a replay.
-      telemetry.count('packets_total', { outcome: 'ignored' });
-    } else {
-      this.#take(bytes);
-    }
+    this.#record.received(bytes.length);
+    // An empty one is a sign of life of a muted client; not audio, so that it neither holds an utterance open nor is kept.
+    if (bytes.length > 0) this.#take(bytes);
     return 'accepted';
   }
 
@@ -116,23 +118,16 @@ export class Session implements PartialSource {
   }
 
   #take(bytes: Uint8Array): void {
-    const { telemetry, settings } = this.#options;
     this.#audioAtMs = this.#heardAtMs;
     this.#toldAudioStopped = false;
-    telemetry.count('received_bytes_total', {}, bytes.length);
-    const verdict = settings.isPaced
+    const verdict = this.#options.settings.isPaced
       ? 'accepted'
       : this.#meter.judge(bytes, this.#heardAtMs, this.#decodedMs);
     if (verdict instanceof LimitError) {
       this.fail(verdict);
       return;
     }
-    if (verdict === 'throttled') {
-      this.#notice(
-        'input_throttled',
-        'audio comes faster than real time; slow down or the session will be closed',
-      );
-    }
+    if (verdict === 'throttled') this.#notice('input_throttled', THROTTLED_TEXT);
     if (this.#track.push({ type: 'audio', bytes }) === 'full') {
       this.fail(overrunError(this.#meter.isAhead));
     }
@@ -155,6 +150,7 @@ export class Session implements PartialSource {
     if (this.#state !== 'open') return;
     this.#state = 'stopping';
     this.#stoppedAtMs = this.#options.clock.nowMs();
+    this.#record.mark('stopped');
     this.#track.push({ type: 'flush', id: STOP_FLUSH });
   }
 
@@ -183,6 +179,7 @@ export class Session implements PartialSource {
   close(): void {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
+    this.#record.mark('closed');
     this.#track.close();
     if (this.#speaking !== undefined) this.#options.scheduler.removeSource(this);
     this.#speaking = undefined;
@@ -247,18 +244,21 @@ export class Session implements PartialSource {
     const attempt = utterance?.beginAttempt(this.#audio.endSamples);
     if (utterance === undefined || attempt === undefined) return undefined;
     const { startSamples, draft, strikes } = utterance;
+    this.#record.mark(utterance.wasHeardToLikelyEnd ? 'earlyStarted' : 'partialStarted', utterance);
     const heard = contained(this, (hypothesis: Hypothesis) => {
       attempt.outcome = hypothesis;
+      this.#record.mark('partialDone', utterance);
       utterance.draft = hypothesis.tokens;
       if (utterance !== this.#speaking) return this.#endAttempt(utterance);
       this.#showPartial(utterance, { hypothesis, endSamples: attempt.endSamples, pcmAtMs });
       return true;
     });
     return {
-      audio: { pcm: this.#audio.slice(startSamples, attempt.endSamples), draft, strikes },
+      audio: { pcm: this.#audio.slice(startSamples, attempt.endSamples), draft, strikes, sessionId: this.id },
       done: (hypothesis) => heard(hypothesis) ?? false,
       failed: contained(this, () => {
         attempt.outcome = 'failed';
+        this.#record.mark('partialFailed', utterance);
         this.#endAttempt(utterance);
       }),
     };
@@ -275,16 +275,12 @@ export class Session implements PartialSource {
     utterance: Utterance,
     heard: { readonly hypothesis: Hypothesis; readonly endSamples: number; readonly pcmAtMs: number },
   ): void {
-    const { clock, telemetry } = this.#options;
     // How much of it is speech is known at its end only; all of it is the most that can be.
-    const reason = judgeText(heard.hypothesis, heard.endSamples - utterance.startSamples);
-    if (reason !== undefined) {
-      telemetry.count('suppressed_texts_total', { reason });
-      return;
-    }
-    telemetry.observe('partial_latency_seconds', {}, (clock.nowMs() - heard.pcmAtMs) / 1000);
+    const longestSamples = heard.endSamples - utterance.startSamples;
+    if (this.#record.judged(judgeText(heard.hypothesis, longestSamples)) !== undefined) return;
     const revision = utterance.transcript.revise(heard.hypothesis.text);
     if (revision === undefined) return;
+    this.#record.partialSent(utterance, heard.pcmAtMs);
     this.#options.onEvent({
       type: 'partial',
       utteranceId: utterance.id,
@@ -304,7 +300,7 @@ export class Session implements PartialSource {
         this.#notePause(event.likelyEndSamples);
         return;
       case 'speechStart':
-        this.#beginUtterance(event.startSamples);
+        this.#beginUtterance(event);
         return;
       case 'speechEnd':
         this.#endUtterance(event);
@@ -331,16 +327,19 @@ export class Session implements PartialSource {
   #notePause(likelyEndSamples: number | undefined): void {
     const utterance = this.#speaking;
     if (utterance === undefined || utterance.likelyEndSamples === likelyEndSamples) return;
-    const { telemetry, scheduler } = this.#options;
-    if (utterance.wasHeardToLikelyEnd) telemetry.count('early_finals_total', { outcome: 'wasted' });
+    const { scheduler } = this.#options;
+    if (utterance.wasHeardToLikelyEnd) this.#record.earlyFinal('wasted');
     utterance.likelyEndSamples = likelyEndSamples;
-    if (likelyEndSamples !== undefined) scheduler.hurry(this);
-    else scheduler.unhurry(this);
+    if (likelyEndSamples !== undefined) {
+      this.#record.mark('pause', utterance);
+      scheduler.hurry(this);
+    } else scheduler.unhurry(this);
   }
 
-  #beginUtterance(startSamples: number): void {
+  #beginUtterance({ startSamples, decidedAtSamples }: Extract<TrackEvent, { type: 'speechStart' }>): void {
     const utterance = new Utterance(this.#nextUtteranceId++, startSamples);
     this.#speaking = utterance;
+    this.#record.speechStart(utterance, decidedAtSamples);
     this.#audio.dropBefore(startSamples);
     // Before the event, for whoever hears it may close the session.
     if (this.#options.settings.partials) this.#options.scheduler.addSource(this);
@@ -353,7 +352,8 @@ export class Session implements PartialSource {
     const { scheduler, clock, onEvent } = this.#options;
     scheduler.removeSource(this);
     this.#speaking = undefined;
-    utterance.end = { samples: event.endSamples, decidedAtMs: clock.nowMs() };
+    utterance.end = { samples: event.endSamples, decidedAtMs: clock.nowMs(), reason: event.reason };
+    this.#record.speechEnd(utterance, event);
     this.#deliveries.add({ type: 'utterance', utterance });
     if (this.#deliveries.count > PENDING_DELIVERY_MAX_COUNT) {
       this.fail(
@@ -375,7 +375,7 @@ export class Session implements PartialSource {
     utterance: Utterance,
     audio: { readonly pcm: Int16Array; readonly speechSamples: number },
   ): void {
-    const { scheduler, clock, telemetry, settings } = this.#options;
+    const { scheduler, clock, settings } = this.#options;
     if (samplesToMs(audio.pcm.length) < RECOGNISER_PCM_MIN_MS) {
       // A flush right after a sound began: too short to hold a word.
       utterance.settled = { text: '', outcome: 'empty' };
@@ -383,8 +383,8 @@ export class Session implements PartialSource {
       return;
     }
     const settle = contained(this, (hypothesis: Hypothesis) => {
-      const reason = judgeText(hypothesis, audio.speechSamples);
-      if (reason !== undefined) telemetry.count('suppressed_texts_total', { reason });
+      const reason = this.#record.judged(judgeText(hypothesis, audio.speechSamples));
+      this.#record.mark('finalDone', utterance);
       utterance.settle(hypothesis, reason !== undefined);
       this.#deliver();
     });
@@ -396,18 +396,20 @@ export class Session implements PartialSource {
       return;
     }
     if (early !== 'failed') {
-      telemetry.count('early_finals_total', { outcome: 'used' });
+      this.#record.earlyFinal('used');
       settle(early);
       return;
     }
+    this.#record.mark('finalQueued', utterance);
     scheduler.submitFinal({
-      audio: { pcm: audio.pcm, draft: utterance.draft, strikes: utterance.strikes },
+      audio: { pcm: audio.pcm, draft: utterance.draft, strikes: utterance.strikes, sessionId: this.id },
       deadlineAtMs: clock.nowMs() + settings.finalObjectiveMs,
       isWanted: () => this.#state !== 'closed' && utterance.settled === undefined,
+      started: this.#record.marker('finalStarted', utterance),
       done: settle,
       failed: contained(this, (error: TranscriptionError) => {
         if (this.#state === 'closed' || utterance.settled !== undefined) return;
-        telemetry.count('errors_total', { class: 'inference' });
+        this.#record.finalFailed(utterance);
         utterance.settleFailed();
         this.#notice('utterance_failed', `no final could be computed: ${error.message}`, utterance.id);
         this.#deliver();
@@ -418,16 +420,13 @@ export class Session implements PartialSource {
   /** Sends what is owed, in order, up to the first utterance that still waits for its text. */
   #deliver(): void {
     if (this.#state === 'closed') {
-      this.#options.telemetry.count('stale_results_total', {});
+      this.#record.stale();
       return;
     }
     for (let next = this.#deliveries.take(); next !== undefined; next = this.#deliveries.take()) {
-      if (next.type === 'utterance') {
-        this.#sendFinal(next.utterance);
-      } else if (next.type === 'flushed') {
-        this.#options.onEvent(next);
-      } else {
-        this.close();
+      if (next.type === 'utterance') this.#sendFinal(next.utterance);
+      else {
+        if (next.type === 'done') this.close();
         this.#options.onEvent(next);
       }
     }
@@ -436,10 +435,9 @@ export class Session implements PartialSource {
   #sendFinal(utterance: Utterance): void {
     const { end, settled } = utterance;
     if (end === undefined || settled === undefined) return;
-    const { telemetry, clock, onEvent, settings } = this.#options;
+    const { onEvent, settings } = this.#options;
     const span = { startAudioMs: toMs(utterance.startSamples), endAudioMs: toMs(end.samples) };
-    telemetry.count('utterances_total', { outcome: settled.outcome });
-    telemetry.observe('final_latency_seconds', {}, (clock.nowMs() - end.decidedAtMs) / 1000);
+    this.#record.finalSent(utterance, end, settled.outcome);
     this.#ackedAudioMs = span.endAudioMs;
     this.#nextDeliveredId = utterance.id + 1;
     onEvent({
@@ -462,6 +460,7 @@ export class Session implements PartialSource {
 
   #notice(code: NoticeCode, message: string, utteranceId?: number): void {
     if (this.#state === 'closed') return;
+    this.#record.notice(code, utteranceId);
     const about = utteranceId === undefined ? {} : { utteranceId };
     this.#options.onEvent({ type: 'notice', code, message, ...about });
   }

@@ -67,6 +67,8 @@ export interface WorkerStatus {
   readonly state: WorkerState;
   readonly restarts: number;
   readonly rssBytes: number;
+  /** Processor time of all its processes so far, as far as they have told it. */
+  readonly cpuMs: number;
   /** Why its process is slower than it could be; absent if it is not. */
   readonly warning?: string;
   /** What it runs on; absent where there is no choice. */
@@ -80,6 +82,7 @@ interface Life<Request> {
   readonly startedAtMs: number;
   heardAtMs: number;
   rssBytes: number;
+  cpuMs: number;
   wasReady: boolean;
   warning: string | undefined;
   /** Why we are killing it; undefined while we are not. */
@@ -110,6 +113,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
   #life: Life<Request> | undefined;
   #history: DeathHistory = NO_DEATHS;
   #startCount = 0;
+  #cpuMs = 0;
   #wasExcused = false;
   /** A process of this slot has been ready. */
   #hasServed = false;
@@ -132,6 +136,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       state: this.#state,
       restarts: Math.max(0, this.#startCount - 1),
       rssBytes: this.#life?.rssBytes ?? 0,
+      cpuMs: this.#cpuMs,
       ...(warning === undefined ? {} : { warning }),
     };
   }
@@ -204,6 +209,7 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       startedAtMs: clock.nowMs(),
       heardAtMs: clock.nowMs(),
       rssBytes: 0,
+      cpuMs: 0,
       wasReady: false,
       warning: undefined,
       killCause: undefined,
@@ -233,6 +239,8 @@ export class SupervisedWorker<Request extends object, Reply extends { readonly t
       this.#options.owner.ready();
     } else if (isControl(message, 'pong')) {
       life.rssBytes = message.rssBytes;
+      this.#cpuMs += message.cpuMs - life.cpuMs;
+      life.cpuMs = message.cpuMs;
       life.pongCount++;
       while ((life.askers[0]?.pingCount ?? Infinity) <= life.pongCount) life.askers.shift()?.answered();
       this.#recycleIfLarge(life);

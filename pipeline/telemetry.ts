@@ -9,16 +9,25 @@ import {
   type TranscriptionError,
 } from './errors.ts';
 import { LOAD_SOURCES } from './load_ladder.ts';
+import { RESOURCE_METRICS } from './resource_metrics.ts';
 
 const ROLES = ['audio', 'inference'] as const;
 const KINDS = ['partial', 'early', 'final'] as const;
+/** Around the objectives, 0.5 s for finals and 1 s for partials, which are bounds themselves. */
 const LATENCY_BUCKETS_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2, 5, 10];
+/** The same where the silence that ends an utterance, 0.5 s by default, is part of it. */
+const SPEECH_LATENCY_BUCKETS_SECONDS = [0.2, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 3, 5, 10];
+/** What one round of an audio worker takes: 32 frames 2 to 3 ms. The last is the duration of a frame. */
+const ROUND_BUCKETS_SECONDS = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032];
 
-interface MetricSpec {
+/** One row of the table. */
+export interface MetricSpec {
   readonly kind: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   /** Label names with every value they can take: no label is unbounded. */
   readonly labels: Readonly<Record<string, readonly string[]>>;
+  /** True if a label set is exported only once it was reported: there are as many as the machine has. */
+  readonly isOnDemand?: boolean;
   /** Upper bounds, in the unit of the name; of histograms only. */
   readonly buckets?: readonly number[];
 }
@@ -101,11 +110,33 @@ export const METRICS = {
   },
   decode_seconds_total: { kind: 'counter', help: 'Processor time spent decoding audio.', labels: {} },
   vad_seconds_total: { kind: 'counter', help: 'Time spent in voice-activity detection.', labels: {} },
+  audio_round_seconds: {
+    kind: 'histogram',
+    help: 'Time an audio worker took to decode the next frame of every session that has one, and to judge these frames.',
+    labels: { stage: ['decode', 'vad'] },
+    buckets: ROUND_BUCKETS_SECONDS,
+  },
+  audio_path_seconds: {
+    kind: 'histogram',
+    help: 'From a message coming in to its audio worker having decoded and judged it; one message of a session at a time.',
+    labels: {},
+    buckets: LATENCY_BUCKETS_SECONDS,
+  },
+  audio_kept_bytes: {
+    kind: 'gauge',
+    help: 'Input of open sessions that is kept for a replay; it grows when audio workers fall behind.',
+    labels: {},
+  },
   vad_frames_total: { kind: 'counter', help: 'Voice-activity frames judged.', labels: {} },
   vad_runs_total: {
     kind: 'counter',
     help: 'Rounds of voice activity: one frame of every session that has one.',
     labels: {},
+  },
+  utterance_ends_total: {
+    kind: 'counter',
+    help: 'Utterances by what ended them: silence, their longest duration, the client, or audio that stopped coming.',
+    labels: { reason: ['silence', 'split', 'flush', 'audioStopped'] },
   },
   utterances_total: {
     kind: 'counter',
@@ -116,6 +147,13 @@ export const METRICS = {
     kind: 'counter',
     help: 'Texts withheld because the audio can hardly have held them.',
     labels: { reason: ['no_speech', 'repetition', 'token_rate'] },
+  },
+  notices_total: {
+    kind: 'counter',
+    help: 'Notices sent to clients.',
+    labels: {
+      code: ['packets_lost', 'utterance_failed', 'partials_suspended', 'partials_resumed', 'input_throttled'],
+    },
   },
   stale_results_total: { kind: 'counter', help: 'Results for sessions that had gone; dropped.', labels: {} },
   queue_depth: { kind: 'gauge', help: 'Jobs that wait for a slot.', labels: { kind: KINDS } },
@@ -149,6 +187,17 @@ export const METRICS = {
     help: 'Hypotheses that were made again without their draft, by what came of it; different must stay 0.',
     labels: { outcome: ['same', 'different', 'failed'] },
   },
+  model_seconds_total: {
+    kind: 'counter',
+    help: 'Time spent in the speech model: its encoder, once per job, and its decoder, step by step.',
+    labels: { phase: ['encode', 'decode'] },
+  },
+  decoder_steps_total: { kind: 'counter', help: 'Decoder runs of the speech model.', labels: {} },
+  draft_tokens_total: {
+    kind: 'counter',
+    help: 'Tokens of earlier hypotheses that were offered to the decoder, by whether it took them over.',
+    labels: { outcome: ['accepted', 'rejected'] },
+  },
   early_finals_total: {
     kind: 'counter',
     help: 'Finals computed in a pause, before the end was decided, by whether the end came or somebody spoke on.',
@@ -165,6 +214,12 @@ export const METRICS = {
     help: 'From the endpoint becoming known in the gateway to the final being sent.',
     labels: {},
     buckets: LATENCY_BUCKETS_SECONDS,
+  },
+  speech_final_latency_seconds: {
+    kind: 'histogram',
+    help: 'From the end of the voice, within a frame, to the final being sent; of utterances that silence ended, which is part of it.',
+    labels: {},
+    buckets: SPEECH_LATENCY_BUCKETS_SECONDS,
   },
   partials_suspended: { kind: 'gauge', help: '1 while partials are suspended for load.', labels: {} },
   load_pressure: {
@@ -187,6 +242,7 @@ export const METRICS = {
     help: 'Sessions like the present ones that would fit before new ones are refused.',
     labels: {},
   },
+  sessions_max: { kind: 'gauge', help: 'Sessions that may be open, as configured.', labels: {} },
   sessions_shed_total: {
     kind: 'counter',
     help: 'Sessions ended for load, in which nobody spoke and nothing was owed.',
@@ -281,6 +337,7 @@ export const METRICS = {
     help: 'Log lines dropped because nobody reads the output.',
     labels: {},
   },
+  ...RESOURCE_METRICS,
 } as const satisfies Readonly<Record<string, MetricSpec>>;
 
 export type MetricName = keyof typeof METRICS;

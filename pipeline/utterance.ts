@@ -1,6 +1,6 @@
 /** One utterance of a session, from its first sample to its final text. */
 import { msToSamples } from './audio.ts';
-import type { Hypothesis } from './contracts.ts';
+import type { Hypothesis, UtteranceEndReason } from './contracts.ts';
 import { PARTIAL_NEW_AUDIO_MIN_MS, RECOGNISER_PCM_MIN_MS } from './limits.ts';
 import { Strikes } from './strikes.ts';
 import { Transcript } from './transcript.ts';
@@ -30,7 +30,9 @@ export class Utterance {
   /** The latest partial. */
   attempt: Attempt | undefined;
   /** Set when the end was decided. */
-  end: { readonly samples: number; readonly decidedAtMs: number } | undefined;
+  end:
+    | { readonly samples: number; readonly decidedAtMs: number; readonly reason: UtteranceEndReason }
+    | undefined;
   settled: SettledText | undefined;
   /** Called when the latest partial has come back, if its text is to be the final. */
   onAttemptEnd: (() => void) | undefined;

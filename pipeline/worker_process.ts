@@ -15,7 +15,12 @@ export type ControlReply =
       /** Why the process is slower than it could be, if it is. */
       readonly warning?: string | undefined;
     }
-  | { readonly type: 'pong'; readonly rssBytes: number };
+  | {
+      readonly type: 'pong';
+      readonly rssBytes: number;
+      /** Processor time of the process so far. */
+      readonly cpuMs: number;
+    };
 
 /** How a process ended: an exit status or the signal that killed it, and the last it wrote to stderr. */
 export interface WorkerExit {

@@ -8,6 +8,7 @@ import {
 } from '../pipeline/limits.ts';
 import { listenFault } from './listen_fault.ts';
 import type { Metrics } from './metrics.ts';
+import type { SessionChronicle } from './session_chronicle.ts';
 
 /** Whether clients should be sent here. `degraded` is ready, with less than was configured. */
 export interface Health {
@@ -24,6 +25,8 @@ export interface WorkerReport {
   readonly state: string;
   readonly restarts: number;
   readonly rssBytes: number;
+  /** Processor time of all processes of the slot so far. */
+  readonly cpuMs: number;
   /** Why it is slower than it could be; absent if it is not. */
   readonly warning?: string;
   /** What it runs on, and why that is not the configured device; absent where there is no choice. */
@@ -38,6 +41,7 @@ export interface AdminOptions {
   readonly metrics: Pick<Metrics, 'render'>;
   readonly health: () => Health;
   readonly workers: () => readonly WorkerReport[];
+  readonly traces: Pick<SessionChronicle, 'sessions' | 'report'>;
   /** Told of an answer that could not be made (the client got a 500) or a connection that could not be taken. */
   readonly onError: (error: unknown) => void;
 }
@@ -58,6 +62,8 @@ interface Answer {
 
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json; charset=utf-8';
+const NOT_FOUND: Answer = { status: 404, contentType: TEXT, body: 'not found; / lists what there is\n' };
+const TRACE_PREFIX = '/trace/';
 const IS_READY: Readonly<Record<Health['status'], boolean>> = {
   starting: false,
   ready: true,
@@ -71,6 +77,7 @@ const INDEX = `Earwitness, admin port
 /healthz   200 while the process lives
 /readyz    200 if clients may be sent here, else 503, with the reasons
 /workers   the worker processes
+/trace     the sessions whose time lines are known; /trace/SESSION is one of them
 `;
 
 /** Creates the server; nothing happens before `start`. */
@@ -136,7 +143,8 @@ class HttpAdminServer implements AdminServer {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return { status: 405, contentType: TEXT, body: 'only GET and HEAD\n' };
     }
-    switch ((request.url ?? '/').replace(/\?.*$/, '')) {
+    const path = (request.url ?? '/').replace(/\?.*$/, '');
+    switch (path) {
       case '/':
         return { status: 200, contentType: TEXT, body: INDEX };
       case '/metrics':
@@ -147,9 +155,17 @@ class HttpAdminServer implements AdminServer {
         return readiness(this.#options.health());
       case '/workers':
         return json(200, this.#options.workers());
+      case '/trace':
+        return json(200, this.#options.traces.sessions());
       default:
-        return { status: 404, contentType: TEXT, body: 'not found; / lists what there is\n' };
+        return this.#traceAnswer(path) ?? NOT_FOUND;
     }
+  }
+
+  #traceAnswer(path: string): Answer | undefined {
+    if (!path.startsWith(TRACE_PREFIX)) return undefined;
+    const report = this.#options.traces.report(path.slice(TRACE_PREFIX.length));
+    return report === undefined ? undefined : json(200, report);
   }
 }
 

@@ -6,7 +6,7 @@ import { loadDecoderFactory } from '../pipeline/decoders.ts';
 import { SILERO_SEGMENTERS } from '../vad/segmenter.ts';
 import { loadSilero } from '../vad/silero.ts';
 import { loadedOrExit } from './hopeless_start.ts';
-import { openWorkerChannel } from './worker_channel.ts';
+import { cpuMs, openWorkerChannel } from './worker_channel.ts';
 import type { AudioWorkerSettings } from './worker_settings.ts';
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as AudioWorkerSettings;
@@ -30,10 +30,7 @@ const [decoders, detector] = await Promise.all([
 const worker = new AudioWorker({
   parts: { decoders, detector, segmenters: SILERO_SEGMENTERS },
   clock: systemClock,
-  cpuMs: () => {
-    const { user, system } = process.cpuUsage();
-    return (user + system) / 1_000;
-  },
+  cpuMs,
   reply: (message) => {
     channel.send(message);
   },

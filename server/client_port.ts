@@ -15,6 +15,7 @@ import type { Log } from './log.ts';
 import type { PageFiles } from './page_files.ts';
 import { announcesBody, errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
+import { certificateExpirySeconds, readTlsFiles } from './tls_files.ts';
 import type { TrustedProxies } from './trusted_proxies.ts';
 import type {
   HttpAnswer,
@@ -49,8 +50,8 @@ export class ClientPort {
     this.#options = options;
   }
 
-  listen(address: Omit<ListenOptions, 'events'>): Promise<{ readonly port: number }> {
-    return this.#options.transport.listen({
+  async listen(address: Omit<ListenOptions, 'events'>): Promise<{ readonly port: number }> {
+    const bound = await this.#options.transport.listen({
       ...address,
       events: {
         clientAddress: (head) => this.#options.trustedProxies.clientAddress(head),
@@ -66,11 +67,19 @@ export class ClientPort {
         },
       },
     });
+    if (address.tls !== undefined) this.#tellExpiry(address.tls);
+    return bound;
   }
 
   /** Takes new certificate files for new connections. Throws `ConfigError`; the old ones stay in force then. */
-  renewTls(files: TlsFiles): Promise<void> {
-    return this.#options.transport.renewTls(files);
+  async renewTls(files: TlsFiles): Promise<void> {
+    await this.#options.transport.renewTls(files);
+    this.#tellExpiry(files);
+  }
+
+  /** Bytes that wait for clients to read. */
+  get bufferedBytes(): number {
+    return this.#options.transport.bufferedBytes;
   }
 
   stopListening(): void {
@@ -79,6 +88,11 @@ export class ClientPort {
 
   close(): Promise<void> {
     return this.#options.transport.close();
+  }
+
+  #tellExpiry(files: TlsFiles): void {
+    const expirySeconds = certificateExpirySeconds(readTlsFiles(files).cert);
+    this.#options.telemetry.set('tls_certificate_expiry_timestamp_seconds', {}, expirySeconds);
   }
 
   async #upgrade(request: UpgradeRequest): Promise<UpgradeAnswer> {

@@ -16,8 +16,9 @@ import { ClientPort, type ClientPortOptions } from './client_port.ts';
 import { CrashReports } from './crash_reports.ts';
 import type { DialectParts } from './dialect.ts';
 import { createDialects } from './dialects.ts';
-import { reportDevices } from './device_fallback.ts';
 import { judgeExposure } from './exposure.ts';
+import { GatewayGauges } from './gateway_gauges.ts';
+import { GpuProbe, queryNvidiaSmi } from './gpu_probe.ts';
 import { judgeHealth } from './health.ts';
 import { httpUrl } from './http_url.ts';
 import { checkHost, CLIENT_PORT_SETTINGS } from './listen_fault.ts';
@@ -26,18 +27,19 @@ import type { Log, RootLog } from './log.ts';
 import { memoryLimitBytes } from './memory_limit.ts';
 import { MemoryRoom, proportionalBytes } from './memory_room.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { OtlpExporter } from './otlp_exporter.ts';
 import { DiskQuarantine } from './quarantine.ts';
 import { PageFiles } from './page_files.ts';
 import { Readiness } from './readiness.ts';
+import { SessionChronicle } from './session_chronicle.ts';
 import { SessionRegistry } from './session_registry.ts';
-import { reportSlowedWorkers, SlowedWorkers } from './slowed_workers.ts';
+import { SlowedWorkers } from './slowed_workers.ts';
 import type { SupervisorLink } from './supervisor_link.ts';
 import type { TlsFiles, Transport } from './transport.ts';
 import { TrustedProxies } from './trusted_proxies.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
 import { voskDialect } from './vosk_dialect.ts';
-import { reportWorkers } from './worker_gauges.ts';
 import type { WorkerModule } from './worker_launchers.ts';
 import { createAudioPool, createInferencePool, type PoolContext } from './worker_pools.ts';
 
@@ -120,17 +122,15 @@ class Gateway {
   readonly #voskClients: ClientPort | undefined;
   readonly #readiness = new Readiness();
   readonly #slowedWorkers: SlowedWorkers;
-  /** What was added to the counters so far. */
-  readonly #countedRestarts = { audio: 0, inference: 0 };
-  readonly #supervisor: Pick<SupervisorLink, 'counts'>;
-  readonly #countedBySupervisor = { restarts: 0, reports: 0 };
+  readonly #gpuProbe: GpuProbe;
+  readonly #spans: OtlpExporter | undefined;
+  readonly #chronicle: SessionChronicle;
   readonly #load: LoadMonitor;
   readonly #memoryRoom: MemoryRoom;
   #closed: Promise<void> | undefined;
 
   constructor(config: Config, log: RootLog, parts: ServerParts) {
     const { workerModules = {}, device, disturbLoad, supervisor = UNSUPERVISED } = parts;
-    this.#supervisor = supervisor;
     this.#config = config;
     this.#log = log;
     this.#slowedWorkers = new SlowedWorkers(log);
@@ -147,11 +147,19 @@ class Gateway {
     });
     const choice = chooseTransport(config.transport, { hasTls: config.tlsCert !== '' });
     log.info('transport chosen', { transport: choice.name, reason: choice.reason });
-    this.#metrics = createMetrics({ version: VERSION, transport: choice.name });
+    this.#metrics = createMetrics({
+      version: VERSION,
+      transport: choice.name,
+      model: config.model,
+      device: device ?? config.device,
+    });
+    this.#gpuProbe = new GpuProbe({ clock: systemClock, telemetry: this.#metrics, query: queryNvidiaSmi });
+    this.#spans = this.#createExporter();
+    this.#chronicle = new SessionChronicle({ ...this.#context(), listener: this.#spans });
     this.#crashReports = new CrashReports({
       folder: config.crashDir,
       maxCount: config.crashReportsMax,
-      ...this.#diskContext(),
+      ...this.#context(),
     });
     this.#quarantine = this.#createQuarantine();
     this.#poisonMemory = new PoisonMemory({ clock: systemClock, quarantine: this.#quarantine });
@@ -172,18 +180,7 @@ class Gateway {
     this.#draftAudit = this.#createDraftAudit();
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
-    this.#registry = new SessionRegistry({
-      audioPool: this.#audioPool,
-      scheduler: this.#scheduler,
-      clock: systemClock,
-      telemetry: this.#metrics,
-      maxSessions: config.maxSessions,
-      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
-      isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
-      onFault: (error) => {
-        log.error('a session failed on our side', { err: error });
-      },
-    });
+    this.#registry = this.#createRegistry();
     this.#load = this.#createLoadMonitor(disturbLoad ?? ((reading) => reading));
     this.#admin = this.#createAdmin();
     this.#clients = this.#createPort(choice.create(), {
@@ -194,8 +191,9 @@ class Gateway {
       const vosk = { ...voskDialect(this.#dialectParts()), path: '*' };
       this.#voskClients = this.#createPort(choice.create(), { dialects: [vosk] });
     }
+    const gauges = this.#createGauges(supervisor);
     this.#metrics.setCollector('gateway', (telemetry) => {
-      this.#collect(telemetry);
+      gauges.report(telemetry);
     });
   }
 
@@ -216,6 +214,7 @@ class Gateway {
     this.#inferencePool.start();
     this.#registry.start();
     this.#load.start();
+    this.#gpuProbe.start();
     return {
       url: httpUrl(address),
       voskUrl: vosk && httpUrl({ ...address, port: vosk.port }),
@@ -275,13 +274,14 @@ class Gateway {
 
   async #close(): Promise<void> {
     this.#access.close();
+    this.#gpuProbe.close();
     this.#load.close();
     this.#registry.close();
     this.#scheduler.close();
     this.#draftAudit.close();
     await Promise.all([this.#clients.close(), this.#voskClients?.close()]);
     await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
-    await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
+    await Promise.all([this.#crashReports.close(), this.#quarantine.close(), this.#spans?.close()]);
   }
 
   #createPort(transport: Transport, spoken: Pick<ClientPortOptions, 'dialects' | 'page'>): ClientPort {
@@ -300,7 +300,7 @@ class Gateway {
     };
   }
 
-  #diskContext(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
+  #context(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
     return { clock: systemClock, now: () => new Date(), telemetry: this.#metrics, log: this.#log };
   }
 
@@ -309,7 +309,7 @@ class Gateway {
       folder: this.#config.quarantineDir,
       mode: this.#config.quarantine,
       model: this.#config.model,
-      ...this.#diskContext(),
+      ...this.#context(),
       onKnown: (poison, ageMs) => {
         this.#poisonMemory.remember(poison, ageMs);
       },
@@ -321,6 +321,12 @@ class Gateway {
 
   #createDraftAudit(): DraftAudit {
     return new DraftAudit({ pool: this.#inferencePool, clock: systemClock, telemetry: this.#metrics });
+  }
+
+  #createExporter(): OtlpExporter | undefined {
+    const { otlpEndpoint } = this.#config;
+    if (otlpEndpoint === '') return undefined;
+    return new OtlpExporter({ ...this.#context(), endpoint: otlpEndpoint, version: VERSION });
   }
 
   #createScheduler(): Scheduler {
@@ -335,6 +341,22 @@ class Gateway {
         else this.#log.info('partials are back');
         this.#registry.tellPartialsSuspended(suspended);
       },
+    });
+  }
+
+  #createRegistry(): SessionRegistry {
+    return new SessionRegistry({
+      audioPool: this.#audioPool,
+      scheduler: this.#scheduler,
+      clock: systemClock,
+      telemetry: this.#metrics,
+      maxSessions: this.#config.maxSessions,
+      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
+      isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
+      onFault: (error, sessionId) => {
+        this.#log.error('a session failed on our side', { sessionId, err: error });
+      },
+      chronicle: this.#chronicle,
     });
   }
 
@@ -371,6 +393,7 @@ class Gateway {
       metrics: this.#metrics,
       health: () => this.#health(),
       workers: () => this.#workers(),
+      traces: this.#chronicle,
       onError: (error) => {
         this.#log.error('the admin port failed to answer', { err: error });
       },
@@ -397,40 +420,21 @@ class Gateway {
     });
   }
 
-  #reportRestarts(telemetry: Telemetry): void {
-    for (const role of ['audio', 'inference'] as const) {
-      const ofRole = this.#workers().filter((worker) => worker.role === role);
-      const total = ofRole.reduce((sum, worker) => sum + worker.restarts, 0);
-      telemetry.count('worker_restarts_total', { role }, total - this.#countedRestarts[role]);
-      this.#countedRestarts[role] = total;
-    }
-  }
-
-  #reportSupervisor(telemetry: Telemetry): void {
-    const counted = this.#countedBySupervisor;
-    const { restarts, reports } = this.#supervisor.counts;
-    telemetry.count('gateway_restarts_total', {}, restarts - counted.restarts);
-    telemetry.count('crash_reports_total', { role: 'gateway' }, reports - counted.reports);
-    Object.assign(counted, { restarts, reports });
-  }
-
-  #collect(telemetry: Telemetry): void {
-    telemetry.set('sessions_active', {}, this.#registry.count);
-    const freeCount =
-      this.#registry.refusal() === undefined ? this.#config.maxSessions - this.#registry.count : 0;
-    this.#load.report(telemetry, { count: this.#registry.count, freeCount });
-    telemetry.set('slots', {}, this.#inferencePool.slotCount);
-    telemetry.set('slots_busy', {}, this.#inferencePool.busyCount);
-    telemetry.set('queue_depth', { kind: 'final' }, this.#scheduler.finalCount);
-    telemetry.set('queue_depth', { kind: 'early' }, this.#scheduler.earlyCount);
-    telemetry.set('queue_depth', { kind: 'partial' }, this.#scheduler.partialCount);
-    telemetry.set('quarantined_contents', {}, this.#poisonMemory.count);
-    telemetry.count('log_lines_dropped_total', {}, this.#log.takeDroppedCount());
-    this.#reportRestarts(telemetry);
-    this.#reportSupervisor(telemetry);
-    reportWorkers(telemetry, this.#workers());
-    reportDevices(telemetry, this.#workers());
-    reportSlowedWorkers(telemetry, this.#workers());
+  #createGauges(supervisor: Pick<SupervisorLink, 'counts'>): GatewayGauges {
+    return new GatewayGauges({
+      ...{
+        registry: this.#registry,
+        load: this.#load,
+        scheduler: this.#scheduler,
+        log: this.#log,
+        supervisor,
+      },
+      ...{ audioPool: this.#audioPool, inferencePool: this.#inferencePool, poisonMemory: this.#poisonMemory },
+      ports: this.#voskClients === undefined ? [this.#clients] : [this.#clients, this.#voskClients],
+      maxSessions: this.#config.maxSessions,
+      workers: () => this.#workers(),
+      health: () => this.#health(),
+    });
   }
 }
 

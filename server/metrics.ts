@@ -6,6 +6,7 @@ import {
   type GaugeName,
   type HistogramName,
   type MetricName,
+  type MetricSpec,
   type Telemetry,
 } from '../pipeline/telemetry.ts';
 
@@ -29,9 +30,18 @@ export interface MetricsOptions {
   readonly version: string;
   /** The transport in use, `uws` or `ws`. */
   readonly transport: string;
+  /** The speech model, and what it is meant to run on. */
+  readonly model: string;
+  readonly device: string;
 }
 
 const PREFIX = 'earwitness_';
+/** Gauges of the library that call themselves totals, as only counters may; the same by type are there. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
 
 type Labels = Readonly<Record<string, string>>;
 type LabelSpec = Readonly<Record<string, readonly string[]>>;
@@ -43,16 +53,23 @@ type Instruments = Readonly<{
 type Rejection = 'name' | 'label' | 'value' | 'collector';
 
 /** Creates all metrics in a registry of their own; every label set a metric can have is there from the start, at 0. */
-export function createMetrics({ version, transport }: MetricsOptions): Metrics {
+export function createMetrics({ version, transport, model, device }: MetricsOptions): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: PREFIX });
+  for (const name of MISNAMED) registry.removeSingleMetric(`${PREFIX}${name}`);
   new Gauge({
     name: `${PREFIX}build_info`,
     help: 'Always 1; what is running, as labels.',
     labelNames: ['version', 'node', 'transport'],
     registers,
   }).set({ version, node: process.versions.node, transport }, 1);
+  new Gauge({
+    name: `${PREFIX}model_info`,
+    help: 'Always 1; the speech model and the device it is meant to run on, as labels.',
+    labelNames: ['model', 'device'],
+    registers,
+  }).set({ model, device }, 1);
   return new PrometheusMetrics(registry, createInstruments(registers));
 }
 
@@ -60,14 +77,14 @@ function createInstruments(registers: Registry[]): Instruments {
   const counter = new Map<string, Counter>();
   const gauge = new Map<string, Gauge>();
   const histogram = new Map<string, Histogram>();
-  for (const [name, spec] of Object.entries(METRICS)) {
+  for (const [name, spec] of Object.entries<MetricSpec>(METRICS)) {
     const options = {
       name: `${PREFIX}${name}`,
       help: spec.help,
       labelNames: Object.keys(spec.labels),
       registers,
     };
-    const labelSets = combinations(spec.labels);
+    const labelSets = spec.isOnDemand === true ? [] : combinations(spec.labels);
     if (spec.kind === 'counter') {
       const instrument = new Counter(options);
       for (const labels of labelSets) instrument.inc(labels, 0);
@@ -77,7 +94,7 @@ function createInstruments(registers: Registry[]): Instruments {
       for (const labels of labelSets) instrument.set(labels, 0);
       gauge.set(name, instrument);
     } else {
-      const instrument = new Histogram({ ...options, buckets: [...spec.buckets] });
+      const instrument = new Histogram({ ...options, buckets: [...(spec.buckets ?? [])] });
       for (const labels of labelSets) instrument.zero(labels);
       histogram.set(name, instrument);
     }

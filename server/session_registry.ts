@@ -22,6 +22,7 @@ import type { SessionSettings } from '../pipeline/session_settings.ts';
 import type { SessionEvent } from '../pipeline/session_events.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Quietness } from './quietness.ts';
+import type { SessionChronicle, SessionOutcome } from './session_chronicle.ts';
 
 export interface SessionRegistryOptions {
   readonly audioPool: AudioPool;
@@ -34,7 +35,9 @@ export interface SessionRegistryOptions {
   /** True while the measured load leaves no room for new sessions; default: it always does. */
   readonly isRefusing?: () => boolean;
   /** Told of what was thrown in a session, which has ended for it. */
-  readonly onFault?: (error: TranscriptionError) => void;
+  readonly onFault?: (error: TranscriptionError, sessionId: string) => void;
+  /** Default: nothing is kept of sessions. */
+  readonly chronicle?: SessionChronicle;
 }
 
 /** Why a connection is refused, and when it may try again. */
@@ -117,7 +120,8 @@ export class SessionRegistry {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal.error;
     const id = randomUUID();
-    const { audioPool, scheduler, clock, telemetry } = this.#options;
+    const { audioPool, scheduler, clock, telemetry, chronicle } = this.#options;
+    const trace = chronicle?.begin(id, settings);
     const quietness = new Quietness(clock.nowMs());
     const session = new Session({
       id,
@@ -126,7 +130,9 @@ export class SessionRegistry {
       scheduler,
       clock,
       telemetry,
+      ...(trace === undefined ? {} : { trace }),
       onEvent: (event) => {
+        chronicle?.note(id, event);
         if (event.type === 'done') this.#remove(id, 'completed');
         else if (event.type === 'failed') this.#fail(id, event.error);
         quietness.note(event, clock.nowMs());
@@ -224,12 +230,13 @@ export class SessionRegistry {
   }
 
   #fail(id: string, error: TranscriptionError): void {
-    this.#remove(id, 'failed');
-    if (error.cause !== undefined) this.#options.onFault?.(error);
+    this.#remove(id, 'failed', error);
+    if (error.cause !== undefined) this.#options.onFault?.(error, id);
   }
 
-  #remove(id: string, outcome: 'completed' | 'abandoned' | 'failed'): void {
+  #remove(id: string, outcome: SessionOutcome, error?: TranscriptionError): void {
     if (!this.#sessions.delete(id)) return;
+    this.#options.chronicle?.end(id, outcome, error);
     this.#options.telemetry.count('sessions_total', { outcome });
     if (this.#sessions.size === 0) this.#resolveEmpty?.();
   }

@@ -86,6 +86,11 @@ function name(what: string): z.ZodType<string> {
   return z.string({ error }).regex(/^\S(.*\S)?$/, { error });
 }
 
+const ADDRESS_RULE = 'expected an http or https address';
+const httpAddress = z
+  .string({ error: ADDRESS_RULE })
+  .refine((text) => text === '' || (/^https?:/.test(text) && URL.canParse(text)), { error: ADDRESS_RULE });
+
 const isTrue: z.ZodType<boolean> = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),
   truth(),
@@ -324,6 +329,10 @@ export const SETTINGS = {
   logFormat: fixed(oneOf(LOG_FORMATS), 'auto', {
     help: 'json, pretty, or auto for pretty on a terminal',
     placeholder: 'name',
+  }),
+  otlpEndpoint: fixed(httpAddress, '', {
+    help: 'collector of OpenTelemetry that gets the steps of each utterance as spans, such as http://127.0.0.1:4318',
+    placeholder: 'url',
   }),
   config: {
     schema: z.string(),

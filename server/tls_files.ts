@@ -1,4 +1,5 @@
 /** Certificate and key of the clients' port. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { ConfigError } from '../pipeline/errors.ts';
@@ -23,6 +24,11 @@ export function readTlsFiles({ certPath, keyPath }: TlsFiles): {
     );
   }
   return { cert, key };
+}
+
+/** When a certificate in PEM expires, as Unix time in seconds; of a chain, that of the server itself. */
+export function certificateExpirySeconds(cert: Uint8Array): number {
+  return Date.parse(new X509Certificate(cert).validTo) / 1_000;
 }
 
 function readPem(path: string, what: string): Buffer {

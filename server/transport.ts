@@ -126,6 +126,8 @@ export interface TlsFiles {
 /** A server for WebSockets. It listens once. */
 export interface Transport {
   readonly name: 'uws' | 'ws';
+  /** Bytes that wait for peers to read, all connections together. */
+  readonly bufferedBytes: number;
   /** Throws `ConfigError` if the port cannot be had or the TLS files cannot be used. */
   listen(options: ListenOptions): Promise<{ readonly port: number }>;
   /**

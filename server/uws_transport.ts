@@ -72,6 +72,12 @@ export class UwsTransport implements Transport {
     this.#bodies = new BodyBudget(options.bounds.bodiesMaxBytes);
   }
 
+  get bufferedBytes(): number {
+    let bytes = 0;
+    for (const connection of this.#connections) bytes += connection.bufferedBytes;
+    return bytes;
+  }
+
   listen({ host, port, events, tls }: ListenOptions): Promise<{ readonly port: number }> {
     return new Promise((resolve, reject) => {
       const app = this.#createApp(tls);

@@ -22,7 +22,8 @@ export function openWorkerChannel<Reply>(options: {
     },
   };
   process.on('message', (message: { readonly type: string }) => {
-    if (isControl(message, 'ping')) channel.send({ type: 'pong', rssBytes: process.memoryUsage.rss() });
+    if (isControl(message, 'ping'))
+      channel.send({ type: 'pong', rssBytes: process.memoryUsage.rss(), cpuMs: cpuMs() });
     else if (isControl(message, 'stop')) options.exit(0);
     else options.receive(message as never);
   });
@@ -33,6 +34,12 @@ export function openWorkerChannel<Reply>(options: {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
   ignoreStraySignals();
   return channel;
+}
+
+/** Processor time of this process so far. */
+export function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }
 
 function isControl(message: { readonly type: string }, type: ControlRequest['type']): boolean {

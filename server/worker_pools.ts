@@ -43,8 +43,7 @@ export function createInferencePool(config: Config, context: PoolContext): Worke
     rssMaxBytes: WORKER_RSS_MAX_BYTES,
     onChange: context.onChange,
     onDeath: (death, jobs) => {
-      const facts = { role: 'inference', jobs: jobs.map(describeJob), sessionsReplayed: 0 } as const;
-      reportDeath(context, death, facts);
+      reportDeath(context, death, { role: 'inference', jobs, sessionsReplayed: 0 });
     },
   });
 }
@@ -90,14 +89,15 @@ function reportDeath(
   death: WorkerDeath,
   work: {
     readonly role: 'audio' | 'inference';
-    readonly jobs: readonly CrashedJob[];
+    readonly jobs: readonly InferenceJob[];
     readonly sessionsReplayed: number;
   },
 ): void {
   const { pid, generation, cause: kind, exit, uptimeMs, rssBytes } = death;
   const { role, jobs, sessionsReplayed } = work;
   telemetry.count('worker_deaths_total', { role, cause: kind });
-  const report = crashReports.record({ ...exit, ...work, pid, generation, uptimeMs, kind, rssBytes });
+  const facts = { role, jobs: jobs.map(describeJob), sessionsReplayed };
+  const report = crashReports.record({ ...exit, ...facts, pid, generation, uptimeMs, kind, rssBytes });
   log.error(`${role} worker died`, {
     report,
     workerPid: pid,
@@ -108,6 +108,7 @@ function reportDeath(
     uptimeMs: Math.round(uptimeMs),
     rssBytes,
     jobsInFlight: jobs.length,
+    sessionIds: jobs.flatMap(({ sessionId }) => sessionId ?? []),
     sessionsReplayed,
   });
 }

@@ -89,6 +89,12 @@ export class WsTransport implements Transport {
     });
   }
 
+  get bufferedBytes(): number {
+    let bytes = 0;
+    for (const connection of this.#connections) bytes += connection.bufferedBytes;
+    return bytes;
+  }
+
   async listen({ host, port, events, tls }: ListenOptions): Promise<{ readonly port: number }> {
     const { headersMaxMs, exchangeMaxMs } = this.#options.bounds;
     const options: ServerOptions = {

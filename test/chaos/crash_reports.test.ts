@@ -58,6 +58,17 @@ void describe('a worker that crashes leaves a report and costs nobody a word', (
     assert.equal((await stat(crashDir)).mode & 0o777, 0o700);
   });
 
+  it('[LOG16] the log line of a death names the session whose job it was', async () => {
+    const rules = [{ mark: 21_000, fault: 'SIGSEGV', onceFile: join(folder.path, 'once') }] as const;
+    server = await startFaultyServer({ folder: folder.path, worker: faultyWorker({ rules }) });
+    const client = await upload(server, await markedSpeech(21_000));
+    const death = server.log.lines.find(({ event }) => event === 'inference worker died');
+    assert.deepEqual(
+      death?.fields['sessionIds'],
+      client.of('ready').map(({ sessionId }) => sessionId),
+    );
+  });
+
   it("[R-22] V8 out of heap: SIGABRT in words, Node's report kept without the environment, nothing lost", async () => {
     const { violations, lost } = await exhaustHeaps(1);
     assert.deepEqual([...violations, lost], [0]);

@@ -183,7 +183,7 @@ async function abuseMetrics(tier: Tier): Promise<Outcome> {
 
 /** Reports as only a bug can make them: none throws, each is counted, and none makes a series. */
 async function reportNonsense(count: number, verdict: Verdict): Promise<void> {
-  const metrics = createMetrics({ version: 'test', transport: 'ws' });
+  const metrics = createMetrics({ version: 'test', transport: 'ws', model: 'tiny', device: 'cpu' });
   const untyped = metrics as unknown as Record<
     'count' | 'set' | 'observe',
     (name: string, labels: unknown, value: unknown) => void

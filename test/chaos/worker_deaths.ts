@@ -246,7 +246,7 @@ class Injector {
 }
 
 /** False if the process has ended in the meantime. */
-export function sendSignal(pid: number, signal: Fault): boolean {
+export function sendSignal(pid: number, signal: Fault | 'SIGCONT'): boolean {
   try {
     return process.kill(pid, signal);
   } catch {

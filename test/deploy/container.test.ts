@@ -118,8 +118,7 @@ void describe('compose.yaml', () => {
     const services = Object.values(at(compose, 'services') as Record<string, unknown>);
     const mounts = services.flatMap((service) => at(service, 'volumes') as string[]);
     const sources = mounts.map((mount) => mount.split(':')[0] ?? '');
-    const hasDashboards = existsSync(new URL('grafana/', ROOT));
-    for (const source of sources.filter((path) => path.startsWith(hasDashboards ? '.' : './')))
+    for (const source of sources.filter((path) => path.startsWith('.')))
       assert.ok(existsSync(new URL(source, DEPLOY)), source);
     for (const volume of sources.filter((path) => !path.startsWith('.')))
       assert.ok(volume in (at(compose, 'volumes') as object), volume);

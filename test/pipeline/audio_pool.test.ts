@@ -183,6 +183,25 @@ describe('audio pool: where tracks run', () => {
     assert.equal(world.launcher.liveCount, 0);
   }
 
+  it('[MET13] the way of a message through its worker is timed, one message at a time, and what is kept is told', async () => {
+    const world = new AudioWorld({});
+    await settle();
+    const { track } = world.open();
+    await pushAll(world, track, inputsOf('s6'));
+    assert(world.pool.keptBytes >= INPUT_OVERHEAD_BYTES, String(world.pool.keptBytes));
+    await world.clock.advance(100);
+    const timed = world.telemetry.values('audio_path_seconds', {});
+    assert(
+      timed.length > 0 && timed.every((seconds) => seconds >= INPUT_COALESCE_MS / 1_000 && seconds < 0.2),
+      String(timed),
+    );
+    track.close();
+    assert.equal(world.pool.keptBytes, 0);
+    const closed = world.pool.close();
+    await world.clock.advance(10_000);
+    await closed;
+  });
+
   it('[AUD10] tracks are spread over the workers, and spares stay empty', async () => {
     const world = new AudioWorld({ workerCount: 2, spareCount: 1 });
     await settle();

@@ -267,7 +267,7 @@ describe('inference pool', () => {
     const setting = await Setting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
-    process.reply({ type: 'pong', rssBytes: RSS_MAX_BYTES + 1 });
+    process.reply({ type: 'pong', rssBytes: RSS_MAX_BYTES + 1, cpuMs: 1 });
     assert.equal(process.countOf('stop'), 0);
     process.reply({ type: 'result', jobId, hypothesis: hypothesisOf('done') });
     assert.equal(setting.pool.freeCount, 0);

@@ -190,7 +190,7 @@ describe('supervised worker: watching', () => {
     assert.equal(setting.worker.state, 'starting');
     setting.launcher.last.ready();
     first.haunt({ type: 'answer', id: 2 });
-    first.haunt({ type: 'pong', rssBytes: 10 * RSS_MAX_BYTES });
+    first.haunt({ type: 'pong', rssBytes: 10 * RSS_MAX_BYTES, cpuMs: 1 });
     assert.deepEqual(setting.heard, ['ready', 'lost', 'ready']);
     assert.equal(setting.worker.state, 'ready');
     assert.equal(setting.deaths[0]?.cause, 'signal');

@@ -17,6 +17,7 @@ function options(overrides: Partial<AdminOptions> = {}): AdminOptions {
     metrics: { render: () => Promise.resolve({ contentType: 'text/plain', body: 'metrics\n' }) },
     health: () => READY,
     workers: () => [],
+    traces: { sessions: () => [], report: () => undefined },
     onError: (error) => assert.fail(String(error)),
     ...overrides,
   };
@@ -55,7 +56,9 @@ async function ask(port: number, path: string, method = 'GET'): Promise<Reply> {
 
 describe('admin port', () => {
   it('[ADM1] /metrics answers what the metrics render', async (test) => {
-    const { port } = await started(test, { metrics: createMetrics({ version: '0', transport: 'ws' }) });
+    const { port } = await started(test, {
+      metrics: createMetrics({ version: '0', transport: 'ws', model: 'tiny', device: 'cpu' }),
+    });
     const { status, type, body } = await ask(port, '/metrics?x=1');
     assert.equal(status, 200);
     assert.match(type ?? '', /^text\/plain; version=0\.0\.4/);
@@ -88,7 +91,14 @@ describe('admin port', () => {
   });
 
   it('[ADM4] /workers lists the worker processes', async (test) => {
-    const worker = { role: 'inference', pid: 7, state: 'ready', restarts: 2, rssBytes: 1_000 } as const;
+    const worker = {
+      role: 'inference',
+      pid: 7,
+      state: 'ready',
+      restarts: 2,
+      rssBytes: 1_000,
+      cpuMs: 5,
+    } as const;
     const { port } = await started(test, { workers: () => [worker] });
     const { body, type } = await ask(port, '/workers');
     assert.match(type ?? '', /^application\/json/);
@@ -99,7 +109,7 @@ describe('admin port', () => {
     const { port } = await started(test);
     const { body } = await ask(port, '/');
     for (const path of body.match(/^\/\w+/gm) ?? []) assert.equal((await ask(port, path)).status, 200, path);
-    assert.equal(body.match(/^\/\w+/gm)?.length, 4);
+    assert.equal(body.match(/^\/\w+/gm)?.length, 5);
     for (const path of ['/nothing', '/metrics/', '//', '/..%2f', '/?x', '*']) {
       assert.equal((await ask(port, path)).status, path === '/?x' ? 200 : 404, path);
     }

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { STARTS_AWAITED_MAX_COUNT } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
@@ -21,11 +24,13 @@ import { FakeClock } from '../support/fake_clock.ts';
 import { KeptLog } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 import { ScriptedPool } from '../support/scripted_pool.ts';
+import { selfSigned } from '../support/self_signed.ts';
 import { ScriptedTrack } from '../support/session_setting.ts';
 
 /** Never carries a byte: the test asks its owner itself. */
 class AskedTransport implements Transport {
   readonly name = 'ws';
+  readonly bufferedBytes = 0;
   events: TransportEvents | undefined;
 
   listen({ events }: ListenOptions): Promise<{ readonly port: number }> {
@@ -54,8 +59,8 @@ interface PortSettings {
   readonly connectionsPerMinutePerIp?: number;
 }
 
-/** A port with these settings, and the transport whose owner it is. */
-async function openPort(test: TestContext, settings: PortSettings = {}) {
+/** A port with these settings, and what it is made of. */
+async function createPort(test: TestContext, settings: PortSettings = {}) {
   const { keysFile = '', isReady = false, connectionsPerMinutePerIp = 1_000_000 } = settings;
   const clock = new FakeClock();
   const telemetry = new RecordingTelemetry();
@@ -85,7 +90,13 @@ async function openPort(test: TestContext, settings: PortSettings = {}) {
     page: new PageFiles('/nowhere'),
     trustedProxies: new TrustedProxies([]),
   };
-  await new ClientPort(options).listen({ host: '127.0.0.1', port: 0 });
+  return { port: new ClientPort(options), transport, registry, telemetry };
+}
+
+/** The same, listening, and the owner of its transport. */
+async function openPort(test: TestContext, settings: PortSettings = {}) {
+  const { port, transport, registry, telemetry } = await createPort(test, settings);
+  await port.listen({ host: '127.0.0.1', port: 0 });
   assert(transport.events !== undefined);
   return { events: transport.events, registry, telemetry };
 }
@@ -110,6 +121,28 @@ async function refusalOf(test: TestContext, request: Request, settings: PortSett
   assert.equal(typeof error['message'], 'string');
   return { status: answer.status, error: [error['code'], error['retryable']] };
 }
+
+describe('the clients’ port', () => {
+  it('[MET12] the expiry of the certificate in use is told, also after a renewal', async (test) => {
+    const folder = await mkdtemp(join(tmpdir(), 'earwitness-'));
+    test.after(() => rm(folder, { recursive: true }));
+    const tls = { certPath: join(folder, 'cert.pem'), keyPath: join(folder, 'key.pem') };
+    const install = async (notAfter?: string): Promise<void> => {
+      const { cert, key } = selfSigned(notAfter);
+      await writeFile(tls.certPath, cert);
+      await writeFile(tls.keyPath, key);
+    };
+    const { port, telemetry } = await createPort(test);
+    const expirySeconds = (): number | undefined =>
+      telemetry.gauge('tls_certificate_expiry_timestamp_seconds', {});
+    await install('301231235959Z');
+    await port.listen({ host: '127.0.0.1', port: 0, tls });
+    assert.equal(expirySeconds(), Date.UTC(2030, 11, 31, 23, 59, 59) / 1_000);
+    await install();
+    await port.renewTls(tls);
+    assert.equal(expirySeconds(), Date.UTC(2049, 11, 31, 23, 59, 59) / 1_000);
+  });
+});
 
 describe('what is refused before the upgrade', () => {
   it('[TRN26] has the code of the error and says whether to try again', async (test) => {

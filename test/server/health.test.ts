@@ -4,7 +4,7 @@ import type { WorkerReport } from '../../server/admin.ts';
 import { judgeHealth, type HealthFacts } from '../../server/health.ts';
 
 function worker(role: WorkerReport['role'], state: string): WorkerReport {
-  return { role, state, pid: 1, restarts: 3, rssBytes: 1 };
+  return { role, state, pid: 1, restarts: 3, rssBytes: 1, cpuMs: 1 };
 }
 
 function factsOf(workers: readonly WorkerReport[]): HealthFacts {

@@ -6,7 +6,7 @@ import { linkModels, pretendPrepared } from '../support/linked_models.ts';
 import { fetchSample, fetchWorkers, KeptLog, startRealServer } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 
-const READY = { role: 'inference', state: 'ready', restarts: 0, rssBytes: 1 } as const;
+const READY = { role: 'inference', state: 'ready', restarts: 0, rssBytes: 1, cpuMs: 1 } as const;
 
 describe('workers that are slower than they could be', () => {
   it('[SUP61] are said once for each process, and counted', () => {

@@ -189,7 +189,7 @@ export abstract class SimProcess<
   #read(message: Request | ControlRequest): void {
     const { type } = message as { readonly type: string };
     if (type === 'ping') {
-      this.say({ type: 'pong', rssBytes: this.#rssBytes });
+      this.say({ type: 'pong', rssBytes: this.#rssBytes, cpuMs: 1 });
       return;
     }
     if (type === 'stop') {

@@ -20,7 +20,7 @@ process.on('message', (message: EchoRequest | ControlRequest) => {
       process.disconnect();
       return;
     case 'ping':
-      process.send?.({ type: 'pong', rssBytes: process.memoryUsage.rss() });
+      process.send?.({ type: 'pong', rssBytes: process.memoryUsage.rss(), cpuMs: 1 });
       return;
     case 'stop':
       process.disconnect();

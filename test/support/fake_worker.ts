@@ -63,8 +63,8 @@ export class FakeProcess<Request, Reply> implements WorkerProcess<Request> {
     this.reply({ type: 'ready', detail: 'fake' });
   }
 
-  pong(rssBytes = 1): void {
-    this.reply({ type: 'pong', rssBytes });
+  pong(rssBytes = 1, cpuMs = 1): void {
+    this.reply({ type: 'pong', rssBytes, cpuMs });
   }
 
   reply(message: Reply | ControlReply): void {

@@ -15,8 +15,10 @@ const channel = openWorkerChannel<InferenceReply>({
     const marks = marksOf(request.pcm);
     for (const rule of settings.rules) if (marks.includes(rule.mark) && isDue(rule)) fail(rule);
     const text = settings.text ?? marks.map(String).join(' ');
-    const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens: 0 };
-    const hypothesis = { text, tokens: marks, stop: 'end', ...costs } as const;
+    const tokens = settings.text === undefined ? marks : [1, 2];
+    const draftAcceptedTokens = Math.min(request.draft.length, tokens.length);
+    const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens };
+    const hypothesis = { text, tokens, stop: 'end', ...costs } as const;
     channel.send({ type: 'result', jobId: request.jobId, hypothesis });
   },
   exit: (status) => {

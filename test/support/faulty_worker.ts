@@ -78,7 +78,7 @@ export async function startFaultyServer(options: {
 }
 
 /** Sends audio in a session of its own, as soon as there is one to be had; resolves when the server has closed it. */
-export async function upload(server: FaultyServer, pcm: Int16Array): Promise<RawClient> {
+export async function upload(server: Pick<FaultyServer, 'url'>, pcm: Int16Array): Promise<RawClient> {
   const client = await RawClient.enter(server.url, 'encoding=pcm_s16le');
   for (const message of pcmMessages(pcm)) client.sendBytes(message);
   await client.finish();

@@ -15,8 +15,8 @@ const utcTime = (text: string): Buffer => der(0x17, Buffer.from(text));
 const ECDSA_WITH_SHA256 = sequence(der(0x06, Buffer.from('2a8648ce3d040302', 'hex')));
 const COMMON_NAME = Buffer.from('550403', 'hex');
 
-/** Certificate and key as PEM, for `localhost`, valid from 2020 to 2049. */
-export function selfSigned(): { readonly cert: string; readonly key: string } {
+/** Certificate and key as PEM, for `localhost`, valid from 2020 to 2049, or to another time as X.509 writes it. */
+export function selfSigned(notAfter = '491231235959Z'): { readonly cert: string; readonly key: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = sequence(der(0x31, sequence(der(0x06, COMMON_NAME), der(0x0c, Buffer.from('localhost')))));
   const body = sequence(
@@ -24,7 +24,7 @@ export function selfSigned(): { readonly cert: string; readonly key: string } {
     der(0x02, Buffer.from([1])),
     ECDSA_WITH_SHA256,
     name,
-    sequence(utcTime('200101000000Z'), utcTime('491231235959Z')),
+    sequence(utcTime('200101000000Z'), utcTime(notAfter)),
     name,
     publicKey.export({ type: 'spki', format: 'der' }),
   );
