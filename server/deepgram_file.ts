@@ -3,12 +3,12 @@ import { createHash, randomUUID } from 'node:crypto';
 import { ProtocolError } from '../pipeline/errors.ts';
 import { alternativeOf, metadataOf, seconds, type Alternative } from './deepgram_messages.ts';
 import { readParameters } from './deepgram_parameters.ts';
-import type { DialectParts } from './dialect.ts';
+import type { DialectParts, PostedRequest } from './dialect.ts';
 import { hearRecording, type HeardRecording } from './recording.ts';
-import type { HttpAnswer, HttpRequest } from './transport.ts';
+import type { HttpAnswer } from './transport.ts';
 
-/** Transcribes the body of a request. Throws `TranscriptionError`. */
-export async function answerFile(request: HttpRequest, parts: DialectParts): Promise<HttpAnswer> {
+/** Transcribes the body of a request. Throws as a `Responder` does. */
+export async function answerFile(request: PostedRequest, parts: DialectParts): Promise<HttpAnswer> {
   const { query, headers, body } = request;
   if (headers.get('content-type')?.startsWith('application/json') === true) {
     throw new ProtocolError(
