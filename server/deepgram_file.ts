@@ -9,7 +9,7 @@ import type { HttpAnswer } from './transport.ts';
 
 /** Transcribes the body of a request. Throws as a `Responder` does. */
 export async function answerFile(request: PostedRequest, parts: DialectParts): Promise<HttpAnswer> {
-  const { query, headers, body } = request;
+  const { query, headers, body, ended } = request;
   if (headers.get('content-type')?.startsWith('application/json') === true) {
     throw new ProtocolError(
       'bad_settings',
@@ -25,7 +25,7 @@ export async function answerFile(request: PostedRequest, parts: DialectParts): P
   }
   const { format, endpointing, isFormatted, hasUtterances, channelCount } = parameters;
   const createdAt = parts.now();
-  const heard = await hearRecording({ bytes: body, format, endpointing, words: true }, parts);
+  const heard = await hearRecording({ bytes: body, ended, format, endpointing, words: true }, parts);
   const origin = { requestId: randomUUID(), model: parts.defaults.model };
   const sha256 = createHash('sha256').update(body).digest('hex');
   const answer = {

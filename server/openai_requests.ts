@@ -54,6 +54,7 @@ async function answerFile(request: PostedRequest, parts: DialectParts): Promise<
   const heard = await hearRecording(
     {
       bytes: new Uint8Array(await form.file.arrayBuffer()),
+      ended: request.ended,
       format: { encoding: 'auto', sampleRateHz: 16_000, channels: 1 },
       endpointing: { silenceMs, maxUtteranceMs },
       words: hasWords,
