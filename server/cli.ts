@@ -8,6 +8,7 @@ import { choiceOption, secondsOption, speedOption } from './cli_options.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
 import { httpUrl } from './http_url.ts';
+import { withInterrupt } from './interruption.ts';
 import type { RootLog } from './log.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
@@ -26,8 +27,6 @@ export interface CliStreams {
 
 /** Exit status for a command line that makes no sense. */
 const EXIT_USAGE = 2;
-/** Exit status of a command that was interrupted, as shells have it: 128 + SIGINT. */
-const EXIT_INTERRUPTED = 130;
 /** Forms in which `transcribe` can print what it heard. */
 const TRANSCRIPT_FORMATS = ['text', 'json', 'srt', 'vtt'] as const;
 /** `transcribe` and its own server talk to each other only. */
@@ -438,23 +437,5 @@ async function withLog(
     await work(log);
   } finally {
     await log.flush();
-  }
-}
-
-/** Does `work` with a signal that SIGINT and SIGTERM abort; it is 130 then, however the work takes it. */
-async function withInterrupt(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  const controller = new AbortController();
-  const interrupt = (): void => {
-    controller.abort();
-  };
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  try {
-    const status = await work(controller.signal);
-    return controller.signal.aborted ? EXIT_INTERRUPTED : status;
-  } catch (error) {
-    if (controller.signal.aborted) return EXIT_INTERRUPTED;
-    throw error;
-  } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
 }

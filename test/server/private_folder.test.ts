@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -129,7 +129,8 @@ void describe('private folder', () => {
       await reports.open();
       await record(1);
       const [first = ''] = await readdir(folder);
-      const aheadSeconds = Date.now() / 1_000 + HOUR_MS / 1_000;
+      const { mtimeMs } = await stat(join(folder, first));
+      const aheadSeconds = (mtimeMs + HOUR_MS) / 1_000;
       await utimes(join(folder, first), aheadSeconds, aheadSeconds);
       await record(2);
       assert.match((await readdir(folder)).join(), /^[^,]*-audio-2\.json$/);

@@ -2,10 +2,17 @@ import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import type { GatewayMessage } from '../../server/supervisor_link.ts';
 
-const CHILD = fileURLToPath(new URL('../support/linked_child.js', import.meta.url));
+const CHILD = fileURLToPath(new URL('../support/linked_main.js', import.meta.url));
+
+/** A gateway with these arguments, which does not outlive its test. */
+function start(test: TestContext, args: readonly string[] = []): ChildProcess {
+  const child = fork(CHILD, args);
+  test.after(() => child.kill('SIGKILL'));
+  return child;
+}
 
 /** What the child says until its end, which is its exit status. */
 async function lifeOf(child: ChildProcess): Promise<readonly unknown[]> {
@@ -18,8 +25,8 @@ async function lifeOf(child: ChildProcess): Promise<readonly unknown[]> {
 }
 
 describe('the link to a supervisor', () => {
-  it('[CLI19] [CLI18] with its argument a signal is not heard, before the first word and after it', async () => {
-    const child = fork(CHILD, ['--supervised']);
+  it('[CLI19] [CLI18] with its argument a signal is not heard, before the first word and after it', async (test) => {
+    const child = start(test, ['--supervised']);
     const life = lifeOf(child);
     await once(child, 'message');
     child.kill('SIGTERM');
@@ -30,8 +37,8 @@ describe('the link to a supervisor', () => {
     assert.deepEqual(await life, ['there', 'pong', 'the supervisor asks', 0]);
   });
 
-  it('[CLI19] without it the channel is somebody else’s: signals are heard, and nothing else', async () => {
-    const child = fork(CHILD);
+  it('[CLI19] without it the channel is somebody else’s: signals are heard, and nothing else', async (test) => {
+    const child = start(test);
     const life = lifeOf(child);
     await once(child, 'message');
     for (const message of [{ type: 'ping', restarts: 0, reports: 0 }, { type: 'stop' }, 'hello', null]) {
@@ -41,9 +48,9 @@ describe('the link to a supervisor', () => {
     assert.deepEqual(await life, ['there', 'SIGTERM', 0]);
   });
 
-  it('[CLI19] a supervisor that goes is a request to stop, also while its gateway is loading', async () => {
+  it('[CLI19] a supervisor that goes is a request to stop, also while its gateway is loading', async (test) => {
     for (const args of [['--supervised'], ['--supervised', 'late']]) {
-      const child = fork(CHILD, args);
+      const child = start(test, args);
       const exited = once(child, 'exit');
       await once(child, 'message');
       child.disconnect();
