@@ -53,6 +53,7 @@ async function answerFile(request: PostedRequest, parts: DialectParts): Promise<
   const hasWords = form['timestamp_granularities[]'].includes('word');
   const heard = await hearRecording(
     {
+      dialect: 'openai',
       bytes: new Uint8Array(await form.file.arrayBuffer()),
       ended: request.ended,
       format: { encoding: 'auto', sampleRateHz: 16_000, channels: 1 },

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
 import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
-import type { DialectName } from './dialect.ts';
+import { DIALECTS, type DialectName } from '../pipeline/session_settings.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
 import {
@@ -38,7 +38,6 @@ export const TRANSPORTS = ['auto', 'uws', 'ws'] as const;
 /** What is kept of audio that ended two workers: nothing, its facts, or its facts and the audio. */
 export const QUARANTINE_MODES = ['off', 'hash', 'full'] as const;
 /** Wire dialects that can be spoken. */
-export const DIALECTS = ['native', 'deepgram', 'openai', 'vosk'] as const satisfies readonly DialectName[];
 /** Devices a model can run on. */
 export const DEVICES = ['cpu'] as const;
 

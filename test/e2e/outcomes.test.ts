@@ -37,7 +37,7 @@ for (const transport of transportsHere()) {
       const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendOpus(await synthesise('good morning'));
       await client.next('speechStart');
-      const abandoned = 'earwitness_sessions_total{outcome="abandoned"}';
+      const abandoned = 'earwitness_sessions_total{dialect="native",outcome="abandoned"}';
       const before = await fetchSample(server, abandoned);
       client.socket.terminate();
       while ((await fetchSample(server, abandoned)) !== before + 1) await new Promise(setImmediate);

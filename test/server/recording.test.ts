@@ -12,7 +12,10 @@ const ENDPOINTING = { silenceMs: 500, maxUtteranceMs: 20_000 };
 
 function hear(parts: ScriptedParts, bytes: Uint8Array, given: Partial<Recording> = {}) {
   const { signal: ended } = new AbortController();
-  return hearRecording({ bytes, ended, format: PCM, endpointing: ENDPOINTING, words: true, ...given }, parts);
+  return hearRecording(
+    { dialect: 'openai', bytes, ended, format: PCM, endpointing: ENDPOINTING, words: true, ...given },
+    parts,
+  );
 }
 
 describe('recorded files', () => {
@@ -96,7 +99,7 @@ describe('recorded files', () => {
     assert.equal(parts.registry.count, 1);
     ending.abort();
     assert.equal(parts.registry.count, 0);
-    assert.equal(parts.telemetry.total('sessions_total', { outcome: 'abandoned' }), 1);
+    assert.equal(parts.telemetry.total('sessions_total', { dialect: 'openai', outcome: 'abandoned' }), 1);
     await assert.rejects(heard, { name: 'AbortError' });
     assert.equal(parts.clock.timerCount, 0);
     await assert.rejects(hear(parts, new Uint8Array(2), { ended: ending.signal }), { name: 'AbortError' });

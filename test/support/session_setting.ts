@@ -100,6 +100,7 @@ export const SETTINGS: SessionSettings = {
   originAudioMs: 0,
   firstUtteranceId: 1,
   idleMaxMs: IDLE_MAX_MS,
+  dialect: 'native',
   finalObjectiveMs: FINAL_OBJECTIVE_MS,
   isPaced: false,
 };
