@@ -1,6 +1,5 @@
 /** A session's audio path and its worker, as the audio pool keeps them. */
-import type { AudioReply, AudioRequest, TrackEntry, TrackSettings } from './audio_pool.ts';
-import type { TrackState } from './audio_track.ts';
+import type { AudioReply, AudioRequest, TrackEntry, TrackSettings, TrackSnapshot } from './audio_messages.ts';
 import type { Cancel } from './clock.ts';
 import type { TrackEvent, TrackInput } from './contracts.ts';
 import { INPUT_OVERHEAD_BYTES } from './limits.ts';
@@ -17,7 +16,7 @@ export interface RemoteTrack {
   readonly settings: TrackSettings;
   readonly onEvent: (event: TrackEvent) => void;
   shard: Shard;
-  checkpoint: TrackState | undefined;
+  checkpoint: TrackSnapshot | undefined;
   /** Inputs after the checkpoint, in order. */
   log: { readonly seq: number; readonly input: TrackInput }[];
   logBytes: number;
@@ -154,7 +153,7 @@ export function openEntry(track: RemoteTrack): TrackEntry {
 }
 
 /** Takes over a checkpoint; the inputs it includes are not needed again. */
-export function trimLog(track: RemoteTrack, checkpoint: { inputSeq: number; state: TrackState }): void {
+export function trimLog(track: RemoteTrack, checkpoint: { inputSeq: number; state: TrackSnapshot }): void {
   track.checkpoint = checkpoint.state;
   const kept = track.log.findIndex((entry) => entry.seq > checkpoint.inputSeq);
   const dropped = track.log.splice(0, kept === -1 ? track.log.length : kept);

@@ -2,12 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import {
-  WorkerAudioPool,
-  type AudioReply,
-  type AudioRequest,
-  type AudioTrack,
-} from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
+import { WorkerAudioPool, type AudioTrack } from '../../pipeline/audio_pool.ts';
 import { blankAudio } from '../../pipeline/blank_audio.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import {
