@@ -3,6 +3,10 @@ import type { AudioFormat } from './audio.ts';
 import type { AudioStats } from './audio_stats.ts';
 import type { Endpointing, TrackEvent, TrackInput, VoiceState } from './contracts.ts';
 
+/** Among the numbers of a track's inputs, which begin at 1: its opening, and its end. */
+export const OPENING_SEQ = 0;
+export const GONE_SEQ = Number.MAX_SAFE_INTEGER;
+
 /** What an audio path needs to know of its session. */
 export interface TrackSettings {
   readonly format: AudioFormat;
@@ -51,7 +55,7 @@ export interface AudioReply {
     readonly inputSeq: number;
     readonly state: TrackSnapshot;
   }[];
-  /** The last input each of these tracks has used up, frames and all. 0: it is open. The highest number: it is gone. */
+  /** The last input each of these tracks has used up, frames and all; OPENING_SEQ: it is open; GONE_SEQ: it is gone. */
   readonly taken: readonly { readonly track: number; readonly inputSeq: number }[];
   /** Tracks ended by an exception. */
   readonly failed: readonly number[];

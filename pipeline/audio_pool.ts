@@ -204,9 +204,10 @@ export class WorkerAudioPool implements AudioPool {
   #sendEntries(shard: Shard, entries: readonly TrackEntry[]): void {
     if (entries.length === 0) return;
     for (const entry of entries) {
-      const seq = seqOf(entry);
-      // The worker answers nothing for a track that is gone.
-      if (seq !== undefined && shard.tracks.has(entry.track)) shard.outstanding.set(entry.track, seq);
+      // Of a track that is gone the worker answers the end, and nothing else.
+      if (entry.type === 'close' || shard.tracks.has(entry.track)) {
+        shard.outstanding.set(entry.track, seqOf(entry));
+      }
     }
     shard.worker.send({ type: 'entries', entries });
   }

@@ -1,5 +1,11 @@
 /** The inside of an audio worker: all its tracks, their frames judged together in one run of the voice detector. */
-import type { AudioReply, AudioRequest, TrackEntry } from './audio_messages.ts';
+import {
+  GONE_SEQ,
+  OPENING_SEQ,
+  type AudioReply,
+  type AudioRequest,
+  type TrackEntry,
+} from './audio_messages.ts';
 import type { AudioStats } from './audio_stats.ts';
 import { RunningTrack, type TrackOutput, type TrackParts } from './audio_track.ts';
 import type { Clock } from './clock.ts';
@@ -60,7 +66,7 @@ export class AudioWorker {
     } catch (error) {
       this.#options.onTrackFailed(error);
       this.#failed.push(id);
-      this.#taken.push({ track: id, inputSeq: Number.MAX_SAFE_INTEGER });
+      this.#taken.push({ track: id, inputSeq: GONE_SEQ });
       this.#pending.delete(id);
       const track = this.#tracks.get(id);
       this.#tracks.delete(id);
@@ -85,7 +91,7 @@ export class AudioWorker {
             ...options,
           }),
         );
-        this.#taken.push({ track: id, inputSeq: 0 });
+        this.#taken.push({ track: id, inputSeq: OPENING_SEQ });
         return;
       }
       case 'input': {
@@ -96,7 +102,7 @@ export class AudioWorker {
         return;
       }
       case 'close':
-        this.#taken.push({ track: id, inputSeq: Number.MAX_SAFE_INTEGER });
+        this.#taken.push({ track: id, inputSeq: GONE_SEQ });
         this.#tracks.get(id)?.close();
         this.#tracks.delete(id);
         this.#pending.delete(id);
