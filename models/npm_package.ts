@@ -39,12 +39,12 @@ export async function packPackage(options: PackOptions): Promise<string> {
 }
 
 function runNpm(options: PackOptions): Promise<void> {
+  options.signal?.throwIfAborted();
   const [program, ...leading] = options.npm ?? npmCommand();
   const pack = ['pack', options.spec, '--json', '--ignore-scripts', '--loglevel=error'];
   const child = spawn(program, [...leading, ...pack, '--pack-destination', options.intoDir], {
     stdio: ['ignore', 'ignore', 'pipe'],
     windowsHide: true,
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -52,13 +52,21 @@ function runNpm(options: PackOptions): Promise<void> {
   });
   return new Promise((resolve, reject) => {
     let fault: Error | undefined;
-    // Not spawn's own `timeout`: its timer outlives a program that could not be started.
+    // Node would signal our own process group in the place of a program that could not be started.
+    const end = (why: Error): void => {
+      fault = why;
+      if (child.pid !== undefined) child.kill();
+    };
+    const abort = (): void => {
+      end(options.signal?.reason as Error);
+    };
+    // Not spawn's own `timeout` and `signal`: they outlive such a program.
     const cancel = systemClock.after(DOWNLOAD_MAX_MS, () => {
-      fault = new NpmFailure(`npm did not finish within ${DOWNLOAD_MAX_MS / 60_000} minutes`);
-      child.kill();
+      end(new NpmFailure(`npm did not finish within ${DOWNLOAD_MAX_MS / 60_000} minutes`));
     });
+    options.signal?.addEventListener('abort', abort, { once: true });
     child.on('error', (error) => {
-      fault = error;
+      fault ??= error;
     });
     child.on('exit', () => {
       // A launcher script that was killed may leave npm itself behind, which holds the pipe open.
@@ -66,6 +74,7 @@ function runNpm(options: PackOptions): Promise<void> {
     });
     child.on('close', (code, signal) => {
       cancel();
+      options.signal?.removeEventListener('abort', abort);
       if (code === 0 && fault === undefined) resolve();
       else reject(failure({ program, fault, stderr, ending: signal ?? `status ${code ?? 'unknown'}` }));
     });

@@ -1,5 +1,6 @@
 /** Child processes as the supervisor sees them: one union for what they say, one interface for how they are run. */
 import { fork, type ChildProcess } from 'node:child_process';
+import { killChild } from './child_kill.ts';
 import { systemClock } from './clock.ts';
 import { LAST_WORDS_MAX_MS, STDERR_TAIL_MAX_BYTES } from './limits.ts';
 import { LineReader } from './line_reader.ts';
@@ -123,7 +124,7 @@ export function forkLauncher<Request, Reply>(
         if (!ended && child.connected) child.send(message as object, ignoreClosedChannel);
       },
       kill(signal) {
-        if (!ended) child.kill(signal);
+        if (!ended) killChild(child, signal);
       },
       activity: () => (child.pid === undefined ? undefined : activityOf(child.pid)),
     };

@@ -1,5 +1,6 @@
 /** Memory and utilisation of the GPUs, as `nvidia-smi` tells them; without that program, or once it fails, nothing. */
 import { execFile } from 'node:child_process';
+import { killChild } from '../pipeline/child_kill.ts';
 import type { Cancel, Clock } from '../pipeline/clock.ts';
 import { GPU_MAX_COUNT, GPU_PROBE_INTERVAL_MS, GPU_PROBE_MAX_MS } from '../pipeline/limits.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
@@ -14,15 +15,17 @@ export type GpuQuery = (signal: AbortSignal) => Promise<string>;
 export function queryNvidiaSmi(signal: AbortSignal): Promise<string> {
   const args = [`--query-gpu=${FIELDS}`, '--format=csv,noheader,nounits'];
   return new Promise((resolve, reject) => {
-    execFile(
-      'nvidia-smi',
-      args,
-      { signal, timeout: GPU_PROBE_MAX_MS, killSignal: 'SIGKILL' },
-      (error, text) => {
-        if (error === null) resolve(text);
-        else reject(new Error('nvidia-smi gave no answer', { cause: error }));
-      },
-    );
+    // Not the `signal` of Node's own: see `killChild`.
+    const end = (): void => {
+      killChild(child, 'SIGKILL');
+    };
+    const options = { timeout: GPU_PROBE_MAX_MS, killSignal: 'SIGKILL' } as const;
+    const child = execFile('nvidia-smi', args, options, (error, text) => {
+      signal.removeEventListener('abort', end);
+      if (error === null) resolve(text);
+      else reject(new Error('nvidia-smi gave no answer', { cause: error }));
+    });
+    signal.addEventListener('abort', end, { once: true });
   });
 }
 

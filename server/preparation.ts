@@ -6,6 +6,7 @@ import { sweepPreparation, type PreparedFolder } from '../models/prepared_folder
 import type { RecogniserOptions } from '../models/recogniser.ts';
 import { RUNTIME_ENVIRONMENT } from '../models/runtime_environment.ts';
 import { preparedDir, preparedState } from '../models/weights.ts';
+import { killChild } from '../pipeline/child_kill.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { PREPARATION_MAX_MS } from '../pipeline/limits.ts';
 
@@ -49,7 +50,7 @@ function asDamage(error: unknown): PreparedFolder {
 /** The exit status, or null if there is none. The signal and the time limit kill the process. */
 async function endOf(child: ChildProcess, signal: AbortSignal | undefined): Promise<number | null> {
   const kill = (): void => {
-    child.kill('SIGKILL');
+    killChild(child, 'SIGKILL');
   };
   const cancel = systemClock.after(PREPARATION_MAX_MS, kill);
   signal?.addEventListener('abort', kill, { once: true });

@@ -3,6 +3,7 @@
  * stop down. It loads nothing native and holds no session, so that it has no reason to die itself.
  */
 import { fork, type ChildProcess } from 'node:child_process';
+import { killChild } from '../pipeline/child_kill.ts';
 import type { Cancel, Clock } from '../pipeline/clock.ts';
 import { EXIT_CONFIG } from '../pipeline/errors.ts';
 import {
@@ -89,7 +90,7 @@ export class Supervisor {
   /** Asks the gateway to drain; asked again, or when its time is over, ends it at once. */
   stop(): void {
     if (this.#life !== undefined) {
-      if (this.#isStopping) this.#life.process.kill('SIGKILL');
+      if (this.#isStopping) killChild(this.#life.process, 'SIGKILL');
       else this.#askToStop(this.#life);
     }
     this.#isStopping = true;
@@ -99,7 +100,7 @@ export class Supervisor {
   /** Has the gateway read keys and certificates again. */
   reload(): void {
     // One that is only starting reads them anyway, and would be ended by the signal.
-    if (this.#life?.hasAnswered === true) this.#life.process.kill('SIGHUP');
+    if (this.#life?.hasAnswered === true) killChild(this.#life.process, 'SIGHUP');
   }
 
   /** A process whose disk does not answer cannot even exit. */
@@ -211,7 +212,7 @@ export class Supervisor {
 
   #kill(life: Life, cause: 'start' | 'hang'): void {
     life.killCause ??= cause;
-    life.process.kill('SIGKILL');
+    killChild(life.process, 'SIGKILL');
   }
 
   /** Ends that were asked for, and a configuration that cannot work, are no deaths. */

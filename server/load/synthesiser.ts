@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
+import { killChild } from '../../pipeline/child_kill.ts';
 import { readWav } from '../wav_file.ts';
 
 /** Voices that speak at 16 kHz: a woman, two men (one Scottish), and the buzzing diphone voice. */
@@ -49,7 +50,7 @@ export class Synthesiser {
 
   /** Ends the synthesiser's process; the next sentence starts another. */
   close(): void {
-    this.#child?.kill();
+    if (this.#child !== undefined) killChild(this.#child, 'SIGTERM');
     this.#child = undefined;
   }
 
