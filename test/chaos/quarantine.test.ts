@@ -129,7 +129,8 @@ void describe('audio that ends workers is refused, and nobody else is charged fo
     const rules = [{ mark: 29_001, fault: 'loop' }] as const;
     server = await startFaultyServer({ folder: folder.path, worker: faultyWorker({ rules }) });
     const client = await upload(server, await markedSpeech(29_001));
-    assert.equal(client.of('notice')[0]?.code, 'utterance_failed');
+    // A slot that hangs is load, too, and may be told before.
+    assert(client.of('notice').some(({ code }) => code === 'utterance_failed'));
     assert.equal(await fetchSample(server, DEADLINE_DEATHS), 2);
   });
 
