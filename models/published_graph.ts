@@ -87,6 +87,23 @@ export class PublishedGraph {
     return floatsOf(found);
   }
 
+  /** The kernel of a convolution, with its dimensions; published in 8 bits with one scale and a float offset. */
+  kernel(name: string): { readonly dims: readonly number[]; readonly elements: Float32Array } {
+    const tensor = this.#constants.get(`${name}.weight_quantized`);
+    assert(tensor?.dataType === ELEMENT.int8, `the graph has no kernel ${name} in 8 bits`);
+    const [scale = NaN] = this.floats(`${name}.weight_scale`);
+    const [offset = NaN] = this.floats(`${name}.weight_zero_point`);
+    const elements = Float32Array.from(new Int8Array(bytesOf(tensor)), (byte) => byte * scale + offset);
+    return { dims: (tensor.dims ?? []).map(Number), elements };
+  }
+
+  /** The float weights that the node of this name takes beside its activations. */
+  weightsOf(nodeName: string): Float32Array {
+    const node = this.#nodes.find(({ name }) => name === nodeName);
+    assert(node, `the graph has no node ${nodeName}`);
+    return this.floats(...(node.input ?? []));
+  }
+
   /** The nodes that `output` needs, in order, and their constants: a piece to take over as it is. */
   piece(output: string): { nodes: Onnx.INodeProto[]; constants: Onnx.ITensorProto[] } {
     const needed = new Set([output]);

@@ -1,0 +1,115 @@
+/** Moonshine's encoder in float numbers, for a batch of utterances of different lengths. */
+import { ELEMENT, type FloatType, GraphBuilder, type Value } from './graph_builder.ts';
+import { attend, floatProduct, type Rotation, rotations, selfProjection } from './float_layers.ts';
+import type { MoonshineArchitecture } from './moonshine_facts.ts';
+import { ResidualStream } from './moonshine_layers.ts';
+import type { PublishedGraph } from './published_graph.ts';
+
+/** What float graphs are built for. */
+export interface FloatTarget {
+  readonly architecture: MoonshineArchitecture;
+  readonly floatType: FloatType;
+}
+
+/** The convolutions of the front, and by how much each shortens the audio. */
+const KERNELS = { conv1: 64, conv2: 3, conv3: 2 } as const;
+const GROUP_NORM_EPSILON = 1e-5;
+
+function convolution(
+  graph: GraphBuilder,
+  published: PublishedGraph,
+  { name, input }: { readonly name: keyof typeof KERNELS; readonly input: Value },
+): Value {
+  const { dims, elements } = published.kernel(name);
+  const inputs = [input, graph.constant(ELEMENT.float, dims, elements)];
+  if (name !== 'conv1') {
+    const bias = published.floats(`${name}.bias`);
+    inputs.push(graph.constant(ELEMENT.float, [bias.length], bias));
+  }
+  return graph.node('Conv', inputs, { kernel_shape: dims.slice(2), strides: [KERNELS[name]], pads: [0, 0] });
+}
+
+/**
+ * The norm over all channels and all time, of which padding must not be a part: sums over what `mask` leaves, times
+ * `share`, one over their count. In 32 bits whatever the graph's type: these sums are long.
+ */
+function groupNorm(graph: GraphBuilder, published: PublishedGraph, value: Value): Value {
+  const mask = graph.input('front_mask', ELEMENT.float, ['rows', 1, 'fronts']);
+  const share = graph.input('front_share', ELEMENT.float, ['rows', 1, 1]);
+  const axes = graph.integers([1, 2]);
+  const scalar = (number: number): Value => graph.constant(ELEMENT.float, [], Float32Array.of(number));
+  const meanOf = (summed: Value): Value =>
+    graph.node('Mul', [graph.node('ReduceSum', [summed, axes], { keepdims: 1 }), share]);
+  const mean = meanOf(graph.node('Mul', [value, mask]));
+  const centred = graph.node('Mul', [graph.node('Sub', [value, mean]), mask]);
+  const variance = meanOf(graph.node('Mul', [centred, centred]));
+  const deviation = graph.node('Sqrt', [graph.node('Add', [variance, scalar(GROUP_NORM_EPSILON)])]);
+  const [gain, offset] = ['/groupnorm/Mul', '/groupnorm/Add'].map((node) => {
+    const weights = published.weightsOf(node);
+    return graph.constant(ELEMENT.float, [weights.length, 1], weights);
+  });
+  const scaled = graph.node('Mul', [graph.node('Div', [centred, deviation]), gain ?? '']);
+  return graph.node('Add', [scaled, offset ?? '']);
+}
+
+function front(graph: GraphBuilder, published: PublishedGraph): Value {
+  const pcm = graph.input('pcm', ELEMENT.float, ['rows', 'samples']);
+  const input = graph.node('Unsqueeze', [pcm, graph.integers([1])]);
+  const first = graph.node('Tanh', [convolution(graph, published, { name: 'conv1', input })]);
+  const normed = groupNorm(graph, published, first);
+  const second = graph.contrib('Gelu', [convolution(graph, published, { name: 'conv2', input: normed })]);
+  const third = graph.contrib('Gelu', [convolution(graph, published, { name: 'conv3', input: second })]);
+  return graph.node('Transpose', [third], { perm: [0, 2, 1] });
+}
+
+interface LayerParts {
+  readonly published: PublishedGraph;
+  readonly architecture: MoonshineArchitecture;
+  readonly rotation: Rotation;
+  readonly mask: Value;
+}
+
+function selfAttention(graph: GraphBuilder, parts: LayerParts, at: { layer: number; normed: Value }): Value {
+  const { published, architecture, rotation, mask } = parts;
+  const path = `/layers.${at.layer}/self_attn`;
+  const matrix = (name: string) => published.matrix(`${path}/${name}_proj`);
+  const project = selfProjection(graph, [matrix('q'), matrix('k'), matrix('v')], architecture);
+  const attended = attend(graph, project(graph, at.normed, rotation), mask);
+  return floatProduct(graph, published.matrix(`${path}/dense`, `${path}/o_proj`))(graph, attended);
+}
+
+function feedForward(graph: GraphBuilder, { published }: LayerParts, at: { layer: number; normed: Value }): Value {
+  const product = (name: string, input: Value): Value => {
+    const bias = published.floats(`layers.${at.layer}.mlp.${name}.bias`);
+    return floatProduct(graph, published.matrix(`/layers.${at.layer}/mlp/${name}`), bias)(graph, input);
+  };
+  return product('fc2', graph.contrib('Gelu', [product('fc1', at.normed)]));
+}
+
+/**
+ * The float encoder as an ONNX model. In: `pcm` `[rows, samples]`, zero behind a row's end; `front_mask` `[rows, 1,
+ * fronts]`, 1 for each frame of the first convolution that holds audio only, else 0; `front_share` `[rows, 1, 1]`, one
+ * over the count of such frames times channels; `frame_mask` `[rows, 1, 1, frames]`, 0 or a large negative number;
+ * `positions` `[1, frames]`. Out: `hidden` `[rows, frames, width]` in the graph's type.
+ */
+export function buildFloatEncoder(published: PublishedGraph, target: FloatTarget): Uint8Array {
+  const { architecture, floatType } = target;
+  const graph = new GraphBuilder('uint8', { floatType });
+  const type = ELEMENT[floatType];
+  const cast = (value: Value): Value => (floatType === 'float' ? value : graph.node('Cast', [value], { to: type }));
+  const frames = cast(front(graph, published));
+  const mask = cast(graph.input('frame_mask', ELEMENT.float, ['rows', 1, 1, 'frames']));
+  const positions = graph.input('positions', ELEMENT.int32, [1, 'frames']);
+  const rotation = rotations(graph, architecture)(graph, positions);
+  const parts: LayerParts = { published, architecture, rotation, mask };
+  const stream = new ResidualStream(graph, frames);
+  for (let layer = 0; layer < architecture.layerCount; layer++) {
+    const gain = (name: string) => published.floats(`layers.${layer}.${name}.weight`);
+    stream.add(selfAttention(graph, parts, { layer, normed: stream.norm(gain('input_layernorm')) }));
+    stream.add(feedForward(graph, parts, { layer, normed: stream.norm(gain('post_attention_layernorm')) }));
+  }
+  const normed = stream.norm(published.floats('layer_norm.weight'));
+  const output = graph.output('hidden', type, ['rows', 'frames', architecture.headCount * architecture.headSize]);
+  graph.add({ operator: 'Identity', inputs: [normed], outputs: [output] });
+  return graph.encode();
+}
