@@ -87,7 +87,10 @@ function acceptedMask(graph: GraphBuilder, accepted: Value): Value {
 }
 
 /** Rows that are over, `[rows, 1]`: the token is the end, or as many tokens are decided as there may be. */
-function isOver(graph: GraphBuilder, { token, count, budgets }: Record<'token' | 'count' | 'budgets', Value>): Value {
+function isOver(
+  graph: GraphBuilder,
+  { token, count, budgets }: Record<'token' | 'count' | 'budgets', Value>,
+): Value {
   const ended = graph.node('Equal', [token, scalar(graph, END_TOKEN)]);
   return graph.node('Or', [ended, graph.node('GreaterOrEqual', [count, budgets])]);
 }
@@ -125,14 +128,29 @@ function loop(graph: GraphBuilder, decoder: Decoder, start: LoopStart): void {
     keys: body.input(`keys_${layer}`, float, ['rows', 'heads', 'size', 'length']),
     values: body.input(`values_${layer}`, float, ['rows', 'heads', 'length', 'size']),
   }));
-  const open = body.node('Mul', [body.node('Slice', [maskBefore, ...lastOfAxis3(body)]), body.floats([], [0])]);
+  const open = body.node('Mul', [
+    body.node('Slice', [maskBefore, ...lastOfAxis3(body)]),
+    body.floats([], [0]),
+  ]);
   const mask = body.node('Concat', [maskBefore, open], { axis: 3 });
   const next = read(body, decoder, { tokens: token, positions: at, mask, before });
   const nextPosition = body.node('Add', [at, one]);
   const isNowOver = isOver(body, { token: next.chosen, count: nextPosition, budgets });
   const nextOver = body.node('Or', [wasOver, isNowOver]);
-  const states = [next.chosen, nextPosition, nextOver, mask, ...next.kept.flatMap(({ keys, values }) => [keys, values])];
-  const types = [ELEMENT.int32, ELEMENT.int32, ELEMENT.bool, float, ...next.kept.flatMap(() => [float, float])];
+  const states = [
+    next.chosen,
+    nextPosition,
+    nextOver,
+    mask,
+    ...next.kept.flatMap(({ keys, values }) => [keys, values]),
+  ];
+  const types = [
+    ELEMENT.int32,
+    ELEMENT.int32,
+    ELEMENT.bool,
+    float,
+    ...next.kept.flatMap(() => [float, float]),
+  ];
   const results = [goesOn(body, nextOver), ...states, next.chosen];
   const resultTypes = [ELEMENT.bool, ...types, ELEMENT.int32];
   for (const [index, value] of results.entries()) {
@@ -142,7 +160,10 @@ function loop(graph: GraphBuilder, decoder: Decoder, start: LoopStart): void {
 
   const kept = start.kept.flatMap(({ keys, values }) => [keys, values]);
   const inputs = [tripCount, goesOn(graph, over), first, position, over, start.mask, ...kept];
-  const outputs = [...states.map(() => graph.fresh()), graph.output('steps', ELEMENT.int32, ['trips', 'rows', 1])];
+  const outputs = [
+    ...states.map(() => graph.fresh()),
+    graph.output('steps', ELEMENT.int32, ['trips', 'rows', 1]),
+  ];
   graph.add({ operator: 'Loop', inputs, outputs, attributes: { body } });
 }
 
@@ -152,7 +173,7 @@ function lastOfAxis3(graph: GraphBuilder): Value[] {
 
 /**
  * The float decoder as an ONNX model. In: `hidden` and `frame_mask` of the encoder; `tokens` `[rows, n]`, the start
- * token and the draft, padded; `offered` the same one place to the left, padded with −1; `places` `[1, n]`, 0 … n − 1;
+ * token and the draft, padded, at `token_positions`; `offered` the same one place to the left, padded with −1; `places` `[1, n]`, 0 … n − 1;
  * `draft_mask` `[1, 1, n, n]`, causal; `budgets` `[rows, 1]`; `trip_count`, the most steps of the loop. Out: `chosen`
  * `[rows, n]`, the most likely token after each of `tokens`, and `steps` `[trips, rows, 1]`, those that followed.
  */
@@ -177,7 +198,7 @@ export function buildFloatDecoder(published: PublishedGraph, target: FloatTarget
     ),
   };
   const tokens = graph.input('tokens', ELEMENT.int32, ['rows', 'count']);
-  const positions = graph.input('positions', ELEMENT.int32, ['rows', 'count']);
+  const positions = graph.input('token_positions', ELEMENT.int32, ['rows', 'count']);
   const mask = typed(graph.input('draft_mask', ELEMENT.float, [1, 1, 'count', 'count']));
   const drafts = read(graph, decoder, { tokens, positions, mask, before: [] });
   const accepted = agreement(graph, drafts.chosen);

@@ -1,6 +1,13 @@
 /** One layer of Moonshine's decoder in float numbers: its weights once, and the nodes as often as it is read. */
 import type { GraphBuilder, Value } from './graph_builder.ts';
-import { attend, floatProduct, headsOf, type Projected, type Rotation, selfProjection } from './float_layers.ts';
+import {
+  attend,
+  floatProduct,
+  headsOf,
+  type Projected,
+  type Rotation,
+  selfProjection,
+} from './float_layers.ts';
 import type { MoonshineArchitecture } from './moonshine_facts.ts';
 import type { ResidualStream } from './moonshine_layers.ts';
 import type { PublishedGraph } from './published_graph.ts';
@@ -99,7 +106,11 @@ function feedForward(root: GraphBuilder, source: LayerSource) {
   const path = pathOf(source, 'mlp');
   const product = (...names: readonly [string, string]) => {
     const bias = names.map((name) => `model.decoder.layers.${layer}.mlp.${name}.bias_merged_0`);
-    return floatProduct(root, published.matrix(...names.map((name) => `${path}/${name}`)), published.floats(...bias));
+    return floatProduct(
+      root,
+      published.matrix(...names.map((name) => `${path}/${name}`)),
+      published.floats(...bias),
+    );
   };
   const [widen, narrow] = [product('up_proj', 'fc1'), product('down_proj', 'fc2')];
   return (graph: GraphBuilder, normed: Value): Value => {

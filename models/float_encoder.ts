@@ -78,7 +78,11 @@ function selfAttention(graph: GraphBuilder, parts: LayerParts, at: { layer: numb
   return floatProduct(graph, published.matrix(`${path}/dense`, `${path}/o_proj`))(graph, attended);
 }
 
-function feedForward(graph: GraphBuilder, { published }: LayerParts, at: { layer: number; normed: Value }): Value {
+function feedForward(
+  graph: GraphBuilder,
+  { published }: LayerParts,
+  at: { layer: number; normed: Value },
+): Value {
   const product = (name: string, input: Value): Value => {
     const bias = published.floats(`layers.${at.layer}.mlp.${name}.bias`);
     return floatProduct(graph, published.matrix(`/layers.${at.layer}/mlp/${name}`), bias)(graph, input);
@@ -96,7 +100,8 @@ export function buildFloatEncoder(published: PublishedGraph, target: FloatTarget
   const { architecture, floatType } = target;
   const graph = new GraphBuilder('uint8', { floatType });
   const type = ELEMENT[floatType];
-  const cast = (value: Value): Value => (floatType === 'float' ? value : graph.node('Cast', [value], { to: type }));
+  const cast = (value: Value): Value =>
+    floatType === 'float' ? value : graph.node('Cast', [value], { to: type });
   const frames = cast(front(graph, published));
   const mask = cast(graph.input('frame_mask', ELEMENT.float, ['rows', 1, 1, 'frames']));
   const positions = graph.input('positions', ELEMENT.int32, [1, 'frames']);
@@ -109,7 +114,11 @@ export function buildFloatEncoder(published: PublishedGraph, target: FloatTarget
     stream.add(feedForward(graph, parts, { layer, normed: stream.norm(gain('post_attention_layernorm')) }));
   }
   const normed = stream.norm(published.floats('layer_norm.weight'));
-  const output = graph.output('hidden', type, ['rows', 'frames', architecture.headCount * architecture.headSize]);
+  const output = graph.output('hidden', type, [
+    'rows',
+    'frames',
+    architecture.headCount * architecture.headSize,
+  ]);
   graph.add({ operator: 'Identity', inputs: [normed], outputs: [output] });
   return graph.encode();
 }

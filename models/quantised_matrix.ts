@@ -110,7 +110,7 @@ export function quarterTurned(
   const turned = { ...source, bytes: new Uint8Array(bytes.length), scales: new Float32Array(columns) };
   for (let column = 0; column < columns; column++) {
     if (column % headSize >= rotarySize) continue;
-    const isFirst = column % headSize % 2 === 0;
+    const isFirst = (column % headSize) % 2 === 0;
     const from = isFirst ? column + 1 : column - 1;
     turned.scales[column] = (isFirst ? -1 : 1) * (source.scales[from] ?? NaN);
     for (let row = 0; row < rows; row++) {

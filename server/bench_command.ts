@@ -148,11 +148,10 @@ async function startPool(
       fail('interrupted');
     });
     pool = new WorkerInferencePool({
-      launch: launch(threads),
+      workers: Array.from({ length: workers }, () => ({ launch: launch(threads), batchMaxCount: 1 })),
       clock: systemClock,
       random: Math.random,
       slotCount: workers,
-      spareCount: 0,
       rssMaxBytes: WORKER_RSS_MAX_BYTES,
       onDeath: () => {
         fail('a worker of the speech model died; its last words are above');

@@ -406,11 +406,11 @@ class Gateway {
   }
 
   #health(): Health {
-    const { audioWorkers, inferenceWorkers } = this.#config;
+    const { audioWorkers } = this.#config;
     return judgeHealth({
       workers: this.#workers(),
       slotCount: this.#inferencePool.slotCount,
-      wantedSlotCount: inferenceWorkers,
+      wantedSlotCount: this.#inferencePool.wantedSlotCount,
       audioCount: Math.min(this.#audioPool.readyCount, audioWorkers),
       wantedAudioCount: audioWorkers,
       isDraining: this.#registry.isDraining,

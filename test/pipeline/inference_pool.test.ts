@@ -11,6 +11,7 @@ import {
   WorkerInferencePool,
   type InferenceReply,
   type InferenceRequest,
+  type SlotDevice,
 } from '../../pipeline/inference_pool.ts';
 import {
   DEVICE_DEATH_MAX_COUNT,
@@ -41,17 +42,17 @@ class Setting {
   changeCount = 0;
   #nextJobId = 1;
 
-  constructor(slotCount = 1, spareCount = 0, fallback?: Fallback<InferenceRequest, InferenceReply>) {
+  constructor(slotCount = 1, spareCount = 0, { fallback, batchMaxCount = 1 }: Partial<SlotDevice> = {}) {
     this.launcher.onLaunch = (process) => {
       actHealthy(process);
     };
     this.pool = new WorkerInferencePool({
-      launch: this.launcher.launch,
-      fallback,
+      workers: Array.from({ length: slotCount + spareCount }, () => ({
+        ...{ launch: this.launcher.launch, fallback, batchMaxCount },
+      })),
       clock: this.clock,
       random: () => 0.5,
       slotCount,
-      spareCount,
       rssMaxBytes: RSS_MAX_BYTES,
       onChange: () => this.changeCount++,
       onDeath: (death, jobs) => this.deaths.push({ death, jobIds: jobs.map(({ jobId }) => jobId) }),
@@ -81,7 +82,7 @@ class Setting {
   /** The process that is running this job. */
   processOf(jobId: number): FakeProcess<InferenceRequest, InferenceReply> {
     const process = this.launcher.processes.find(({ received }) =>
-      received.some((message) => message.type === 'job' && message.jobId === jobId),
+      received.some((message) => message.type === 'batch' && message.jobs.some((job) => job.jobId === jobId)),
     );
     assert(process !== undefined, `job ${jobId} was sent to a process`);
     return process;
@@ -325,12 +326,13 @@ describe('inference pool', () => {
 
   it('[DEV10] the death with which a device is given up is a disturbance, and its job runs again elsewhere', async () => {
     const cpu = new FakeLauncher<InferenceRequest, InferenceReply>();
-    const setting = new Setting(1, 0, {
+    const fallback: Fallback<InferenceRequest, InferenceReply> = {
       ...{ device: 'fake', fallbackDevice: 'cpu', record: new DeviceRecord() },
       ...{ launch: cpu.launch, launchProbe: cpu.launch },
       onChange: () => undefined,
       onProbe: () => undefined,
-    });
+    };
+    const setting = new Setting(1, 0, { fallback });
     cpu.onLaunch = (process) => {
       actHealthy(process);
     };
@@ -350,7 +352,11 @@ describe('inference pool', () => {
     const { jobId, outcome } = setting.run();
     const process = cpu.processes.findLast(({ hasExited }) => !hasExited);
     assert.ok(process !== undefined);
-    assert.ok(process.received.some((message) => message.type === 'job' && message.jobId === jobId));
+    assert.ok(
+      process.received.some(
+        (message) => message.type === 'batch' && message.jobs.some((job) => job.jobId === jobId),
+      ),
+    );
     process.end({ signal: 'SIGSEGV' });
     assert.equal(codeOf(await outcome), 'worker_died');
     assert.equal(setting.pool.isDisturbed, false);
@@ -416,8 +422,9 @@ describe('inference pool', () => {
       process.end({ signal: 'SIGSEGV' });
       return;
     }
-    const job = process.received.findLast((message) => message.type === 'job');
-    if (job?.type !== 'job') return;
+    const batch = process.received.findLast((message) => message.type === 'batch');
+    const job = batch?.type === 'batch' ? batch.jobs.at(-1) : undefined;
+    if (job === undefined) return;
     const jobId = what === 'answer' ? job.jobId : job.jobId - 1;
     process.reply({ type: 'result', jobId, hypothesis: hypothesisOf(`text ${jobId}`) });
   }

@@ -21,9 +21,10 @@ function hypothesisOf(text: string): Hypothesis {
 }
 
 const channel = openWorkerChannel<InferenceReply>({
-  receive: (request: InferenceRequest) => {
+  receive: ({ jobs }: InferenceRequest) => {
     if (health() === 'dies') process.kill(process.pid, 'SIGSEGV');
-    else channel.send({ type: 'result', jobId: request.jobId, hypothesis: hypothesisOf(device) });
+    else
+      for (const { jobId } of jobs) channel.send({ type: 'result', jobId, hypothesis: hypothesisOf(device) });
   },
   exit: (status) => {
     process.exit(status);
@@ -38,7 +39,12 @@ const canary = decodeCanary(settings.language, await loadDecoderFactory());
 const recogniser: Recogniser = {
   model: 'fake',
   device,
-  transcribe: () => Promise.resolve(hypothesisOf(health() === 'mishears' ? 'noise' : canary.words)),
+  batchMaxCount: 1,
+  transcribe: () => {
+    const hypothesis = hypothesisOf(health() === 'mishears' ? 'noise' : canary.words);
+    const work = { samples: 0, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+    return Promise.resolve({ transcriptions: [{ hypothesis }], work });
+  },
   close: () => Promise.resolve(),
 };
 for (let i = 0; i < (settings.canaryCount ?? 1); i++) await transcribeCanary(recogniser, canary);
