@@ -1,25 +1,34 @@
 /** Numbers of 16 bits (IEEE 754 binary16), which Node 20 has no array for. */
 
-const MANTISSA_BITS = 10;
-const EXPONENT_BIAS = 15;
-const LARGEST = 65_504;
-const INFINITY_BITS = 0x7c00;
-const SIGN_BIT = 0x8000;
+/** Bits of 32-bit numbers: infinity, the least that is beyond 16 bits, and the least that is normal there. */
+const INFINITY_32 = 0x7f80_0000;
+const BEYOND = 0x4780_0000;
+const LEAST_NORMAL = 0x3880_0000;
+/** What the exponents' biases differ by, and the bits by which the mantissas do. */
+const BIAS_DIFFERENCE = 0x3800_0000;
+const DROPPED_BITS = 13;
+const INFINITY_16 = 0x7c00;
+const NAN_16 = 0x7e00;
+/** Subnormal numbers are multiples of 2⁻²⁴. */
+const SUBNORMAL_STEPS = 2 ** 24;
 
-/** The bits of each number, rounded to the nearest; beyond ±65,504 they are infinite. */
+/** The bits of each number, rounded to the nearest, ties to even; what is too large becomes infinite. */
 export function toFloat16(floats: Float32Array): Uint16Array {
-  return Uint16Array.from(floats, bitsOf);
+  const bits = new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
+  return Uint16Array.from(
+    bits,
+    (of, at) => ((of >>> 16) & 0x8000) | magnitudeOf(of & 0x7fff_ffff, floats[at] ?? 0),
+  );
 }
 
-function bitsOf(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? SIGN_BIT : 0;
-  const magnitude = Math.abs(value);
-  if (Number.isNaN(value)) return INFINITY_BITS + 1;
-  if (magnitude > LARGEST) return sign + INFINITY_BITS;
-  const exponent = Math.max(Math.floor(Math.log2(magnitude)), 1 - EXPONENT_BIAS);
-  // In units of the last place; what rounds up to the next power of two carries into the exponent by itself.
-  const mantissa = roundToEven(magnitude / 2 ** (exponent - MANTISSA_BITS));
-  return sign + mantissa + (exponent + EXPONENT_BIAS - 1) * 2 ** MANTISSA_BITS;
+function magnitudeOf(bits: number, value: number): number {
+  if (bits > INFINITY_32) return NAN_16;
+  if (bits >= BEYOND) return INFINITY_16;
+  if (bits < LEAST_NORMAL) return roundToEven(Math.abs(value) * SUBNORMAL_STEPS);
+  const moved = bits - BIAS_DIFFERENCE;
+  const isOdd = (moved >>> DROPPED_BITS) & 1;
+  // What is rounded up over the end of the mantissa goes on in the exponent by itself.
+  return (moved + (2 ** (DROPPED_BITS - 1) - 1) + isOdd) >>> DROPPED_BITS;
 }
 
 function roundToEven(value: number): number {

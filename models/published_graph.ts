@@ -1,5 +1,7 @@
 /** Reads weights out of the ONNX graphs that Moonshine publishes. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import onnxProto, { type onnx as Onnx } from 'onnx-proto';
 import { ELEMENT, type WeightType } from './graph_builder.ts';
 
@@ -132,4 +134,30 @@ export class PublishedGraph {
       zeroPoints: new Uint8Array(columns).fill(bytesOf(zeroPoint)[0] ?? 0),
     };
   }
+}
+
+/** The published graphs that a model is rebuilt from. */
+export interface PublishedGraphs {
+  readonly encoder: PublishedGraph;
+  readonly decoder: PublishedGraph;
+}
+
+/** Reads both files. Rejects unless they are the ones that were published. */
+export async function readPublishedGraphs(options: {
+  readonly encoderPath: string;
+  readonly decoderPath: string;
+  readonly published: { readonly encoder: string; readonly decoder: string };
+}): Promise<PublishedGraphs> {
+  const { encoderPath, decoderPath, published } = options;
+  return {
+    encoder: await readPublished(encoderPath, published.encoder),
+    decoder: await readPublished(decoderPath, published.decoder),
+  };
+}
+
+async function readPublished(path: string, wantedSha256: string): Promise<PublishedGraph> {
+  const model = await readFile(path);
+  const sha256 = createHash('sha256').update(model).digest('hex');
+  if (sha256 !== wantedSha256) throw new Error('the published graphs are damaged');
+  return new PublishedGraph(model);
 }

@@ -120,6 +120,11 @@ export const BATCH_TIME_WEIGHT_RATIO = 0.05;
 export const BATCH_PADDING_MAX_RATIO = 0.4;
 /** Lengths of runs come in steps of this: devices choose their programs anew for each shape. */
 export const BATCH_LENGTH_STEP_MS = 500;
+/**
+ * Tokens that the float graphs may choose otherwise than the published ones when they are prepared, of a signal that
+ * is no speech, where choices are close; speech that was read gave the same words.
+ */
+export const FLOAT_ERROR_MAX_RATIO = 0.25;
 /** Tokens of drafts read in one run, all rows together: each takes 128 KiB of a device's memory for its choice. */
 export const BATCH_READ_TOKENS_MAX_COUNT = 512;
 /** Token budget of a hypothesis: per second of audio (the model card's cap against loops), and for any audio. */

@@ -102,6 +102,7 @@ function createProgram(shell: Shell): Command {
   addTranscribe(program, shell);
   addModels(program, shell);
   addBench(program, shell);
+  addDevices(program, shell);
   addCrashes(program, shell);
   addQuarantine(program, shell);
   addKeys(program, shell);
@@ -188,6 +189,27 @@ function addBench(program: Command, shell: Shell): void {
     );
     await written(stdout);
   });
+}
+
+function addDevices(program: Command, shell: Shell): void {
+  const devices = program.command('devices').description('what the speech model can run on here');
+  const list = devices.command('list', { isDefault: true }).description('try every device of this machine');
+  withSettings(list, ['model', 'inferenceThreads', 'modelsDir', 'config']).action(async (flags: Flags) => {
+    const config = load(flags, shell);
+    const { listDevices } = await import('./devices_command.ts');
+    const { stdout, stderr } = shell;
+    shell.finish(await withInterrupt((signal) => listDevices({ config, signal, stdout, stderr })));
+    await written(stdout);
+  });
+  devices
+    .command('install')
+    .description('fetch what a device needs and is too large for the package')
+    .argument('<device>', 'cuda')
+    .action(async (device: string) => {
+      const { installDevice } = await import('./devices_command.ts');
+      shell.finish(await installDevice(device, shell));
+      await written(shell.stdout);
+    });
 }
 
 /** What the commands about keys need of the configuration. */

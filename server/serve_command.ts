@@ -13,7 +13,10 @@ import { reportArguments } from './node_report.ts';
 import { ignoreStraySignals } from './stray_signals.ts';
 import { Supervisor } from './supervisor.ts';
 import { openSupervisorLink, type SupervisorLink } from './supervisor_link.ts';
-import { SILERO_VAD_V5 } from '../models/catalogue.ts';
+import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
+import { chooseDevice } from './device_trial.ts';
+import { AUTO, CPU } from './devices.ts';
+import { ensurePreparedForAccelerators } from './preparation.ts';
 
 /**
  * Runs the gateway in a process of its own and starts it again when it dies; resolves to the exit status.
@@ -102,7 +105,8 @@ export async function serve(config: Config, io: ServeStreams): Promise<number> {
   try {
     const ended = await fetchModels(config, io, signals);
     if (ended !== undefined) return ended;
-    server = await startServer(config, io.log, { supervisor: signals.supervisor });
+    const device = config.device === AUTO ? await chooseDevice(config, io.log) : config.device;
+    server = await startServer({ ...config, device }, io.log, { supervisor: signals.supervisor });
     for (const warning of server.warnings) io.stderr.write(`earwitness: ${warning}\n`);
     return await serveUntil(signals, server, io);
   } finally {
@@ -116,13 +120,18 @@ export async function serve(config: Config, io: ServeStreams): Promise<number> {
 
 /** Has the weights there, prepared. Resolves to the exit status if the signals end it first. */
 async function fetchModels(
-  { modelsDir, model }: Config,
+  { modelsDir, model, device }: Config,
   { stderr }: ServeStreams,
   signals: SignalWatch,
 ): Promise<number | undefined> {
   const ids = [model, SILERO_VAD_V5.id];
   const { asked } = signals;
-  const fetching = ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal: asked });
+  const fetching = ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal: asked }).then(
+    async () => {
+      if (device !== CPU)
+        await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal: asked });
+    },
+  );
   return Promise.race([
     fetching.then(
       () => undefined,
