@@ -1,32 +1,28 @@
 /** The command line: which command, with which settings, and how failures are told. */
-import type { Writable } from 'node:stream';
 import { Command, CommanderError, Option } from 'commander';
-import { systemClock } from '../pipeline/clock.ts';
 import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
-import { loadConfig, TOKEN_VARIABLE, type Config, type Flags, type LoadedConfig } from './config.ts';
+import { loadConfig, TOKEN_VARIABLE, type Config, type Flags } from './config.ts';
+import {
+  load,
+  loadAll,
+  withInterrupt,
+  withLog,
+  withSettings,
+  type CliStream,
+  type CliStreams,
+  type Shell,
+} from './cli_shell.ts';
 import { choiceOption, secondsOption, speedOption } from './cli_options.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
 import { httpUrl } from './http_url.ts';
-import type { RootLog } from './log.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
-import { fallbackTextOf, flagOf, SETTING_KEYS, settingOf, type SettingKey } from './settings.ts';
+import { SETTING_KEYS, type SettingKey } from './settings.ts';
 import { VERSION } from './version.ts';
-
-/** A stream the program writes to. */
-export type CliStream = Writable & { readonly isTTY?: boolean };
-
-/** Where answers and failures go. */
-export interface CliStreams {
-  readonly stdout: CliStream;
-  readonly stderr: CliStream;
-}
 
 /** Exit status for a command line that makes no sense. */
 const EXIT_USAGE = 2;
-/** Exit status of a command that was interrupted, as shells have it: 128 + SIGINT. */
-const EXIT_INTERRUPTED = 130;
 /** Forms in which `transcribe` can print what it heard. */
 const TRANSCRIPT_FORMATS = ['text', 'json', 'srt', 'vtt'] as const;
 /** `transcribe` and its own server talk to each other only. */
@@ -35,13 +31,6 @@ const OWN_SERVER: Flags = {
   ...{ keysFile: '', insecure: 'false', allowedOrigins: '', tlsCert: '', tlsKey: '' },
   ...{ maxSessionsPerKey: '1', maxSessionsPerIp: '1', connectionsPerMinutePerIp: '1' },
 };
-
-interface Shell extends CliStreams {
-  /** The command line, for a process that is to run the same. */
-  readonly args: readonly string[];
-  /** Sets the exit status. */
-  readonly finish: (status: number) => void;
-}
 
 /**
  * Runs one command to its end and returns the exit status: 0, 1 (failed), 2 (not understood), EXIT_CONFIG or 130.
@@ -417,57 +406,4 @@ function addConfig(program: Command, shell: Shell): void {
       await written(stdout);
     },
   );
-}
-
-function withSettings(command: Command, keys: readonly SettingKey[]): Command {
-  for (const key of keys) {
-    const { help, placeholder, isSwitch } = settingOf(key);
-    const value = isSwitch === true ? `[${placeholder}]` : `<${placeholder}>`;
-    command.option(`${flagOf(key)} ${value}`, `${help} (default: ${fallbackTextOf(key)})`);
-  }
-  return command;
-}
-
-function load(flags: Flags, streams: CliStreams): Config {
-  return loadAll(flags, streams).config;
-}
-
-/** The configuration with its origins; what was ignored in making it is told. */
-function loadAll(flags: Flags, { stderr }: CliStreams): LoadedConfig {
-  const loaded = loadConfig(flags);
-  for (const warning of loaded.warnings) stderr.write(`earwitness: ${warning}\n`);
-  return loaded;
-}
-
-/** Does `work` with a log that is flushed at the end, whatever the end. */
-async function withLog(
-  config: Config,
-  output: CliStream,
-  work: (log: RootLog) => Promise<void>,
-): Promise<void> {
-  const { createLog } = await import('./log.ts');
-  const log = createLog({ level: config.logLevel, format: config.logFormat, clock: systemClock, output });
-  try {
-    await work(log);
-  } finally {
-    await log.flush();
-  }
-}
-
-/** Does `work` with a signal that SIGINT and SIGTERM abort; it is 130 then, however the work takes it. */
-async function withInterrupt(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  const controller = new AbortController();
-  const interrupt = (): void => {
-    controller.abort();
-  };
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  try {
-    const status = await work(controller.signal);
-    return controller.signal.aborted ? EXIT_INTERRUPTED : status;
-  } catch (error) {
-    if (controller.signal.aborted) return EXIT_INTERRUPTED;
-    throw error;
-  } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
-  }
 }

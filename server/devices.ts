@@ -7,7 +7,6 @@ export const AUTO = 'auto';
 
 /** Kinds of accelerators, the best first; of those in NUMBERED_DEVICES there may be several in a machine. */
 export const ACCELERATORS = ['cuda', 'dml', 'coreml', 'webgpu'] as const;
-export type Accelerator = (typeof ACCELERATORS)[number];
 const NUMBERED_DEVICES: readonly string[] = ['cuda', 'dml'];
 
 /** The devices that a setting names, each in its full form: `cuda` is `cuda:0`. */

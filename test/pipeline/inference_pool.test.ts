@@ -4,15 +4,9 @@ import fc from 'fast-check';
 import { msToSamples } from '../../pipeline/audio.ts';
 import type { Hypothesis } from '../../pipeline/contracts.ts';
 import { DeviceRecord } from '../../pipeline/device_policy.ts';
-import { InferenceError, SharedDeathError } from '../../pipeline/errors.ts';
+import { InferenceError } from '../../pipeline/errors.ts';
 import type { Fallback } from '../../pipeline/fallback_worker.ts';
-import {
-  jobDeadlineMs,
-  WorkerInferencePool,
-  type InferenceReply,
-  type InferenceRequest,
-  type SlotDevice,
-} from '../../pipeline/inference_pool.ts';
+import { jobDeadlineMs, type InferenceReply, type InferenceRequest } from '../../pipeline/inference_pool.ts';
 import {
   DEVICE_DEATH_MAX_COUNT,
   DISTURBANCE_MS,
@@ -26,90 +20,14 @@ import {
   STOP_KILL_MAX_MS,
   STOP_TERM_MAX_MS,
 } from '../../pipeline/limits.ts';
-import type { WorkerDeath } from '../../pipeline/supervised_worker.ts';
-import { FakeClock, settle } from '../support/fake_clock.ts';
-import { actHealthy, FakeLauncher, type FakeProcess } from '../support/fake_worker.ts';
+import { settle } from '../support/fake_clock.ts';
+import { actHealthy, FakeLauncher } from '../support/fake_worker.ts';
+import { codeOf, PoolSetting, RSS_MAX_BYTES, type Outcome } from '../support/pool_setting.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
-
-const RSS_MAX_BYTES = 1_000;
-type Outcome = Hypothesis | InferenceError;
-
-class Setting {
-  readonly clock = new FakeClock();
-  readonly launcher = new FakeLauncher<InferenceRequest, InferenceReply>();
-  readonly deaths: { readonly death: WorkerDeath; readonly jobIds: readonly number[] }[] = [];
-  readonly pool: WorkerInferencePool;
-  changeCount = 0;
-  #nextJobId = 1;
-
-  constructor(slotCount = 1, spareCount = 0, { fallback, batchMaxCount = 1 }: Partial<SlotDevice> = {}) {
-    this.launcher.onLaunch = (process) => {
-      actHealthy(process);
-    };
-    this.pool = new WorkerInferencePool({
-      workers: Array.from({ length: slotCount + spareCount }, () => ({
-        ...{ launch: this.launcher.launch, fallback, batchMaxCount },
-      })),
-      clock: this.clock,
-      random: () => 0.5,
-      slotCount,
-      rssMaxBytes: RSS_MAX_BYTES,
-      onChange: () => this.changeCount++,
-      onDeath: (death, jobs) => this.deaths.push({ death, jobIds: jobs.map(({ jobId }) => jobId) }),
-    });
-  }
-
-  static async ready(slotCount = 1, spareCount = 0, device: Partial<SlotDevice> = {}): Promise<Setting> {
-    const setting = new Setting(slotCount, spareCount, device);
-    setting.pool.start();
-    await settle();
-    return setting;
-  }
-
-  /** Starts a job of one second of audio; its outcome never throws. */
-  run(audioMs = 1_000, isAlone = false): { readonly jobId: number; readonly outcome: Promise<Outcome> } {
-    const jobId = this.#nextJobId++;
-    const pcm = new Int16Array(msToSamples(audioMs));
-    const promise = this.pool.run({ jobId, pcm, draft: [], isAlone });
-    return {
-      jobId,
-      outcome: promise.catch((error: unknown) => {
-        assert(error instanceof InferenceError);
-        return error;
-      }),
-    };
-  }
-
-  /** The jobs of every batch that was sent, process by process. */
-  batches(): number[][] {
-    return this.launcher.processes.flatMap(({ received }) =>
-      received.flatMap((message) =>
-        message.type === 'batch' ? [message.jobs.map(({ jobId }) => jobId)] : [],
-      ),
-    );
-  }
-
-  answer(jobId: number): void {
-    this.processOf(jobId).reply({ type: 'result', jobId, hypothesis: hypothesisOf(`text ${jobId}`) });
-  }
-
-  /** The process that is running this job. */
-  processOf(jobId: number): FakeProcess<InferenceRequest, InferenceReply> {
-    const process = this.launcher.processes.find(({ received }) =>
-      received.some((message) => message.type === 'batch' && message.jobs.some((job) => job.jobId === jobId)),
-    );
-    assert(process !== undefined, `job ${jobId} was sent to a process`);
-    return process;
-  }
-}
-
-function codeOf(outcome: Outcome): string {
-  return outcome instanceof InferenceError ? outcome.code : 'done';
-}
 
 describe('inference pool', () => {
   it('[POOL1] a job goes to a worker and its hypothesis comes back', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     assert.equal(setting.pool.busyCount, 1);
     const hypothesis = hypothesisOf('hello there');
@@ -120,7 +38,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL2] a worker has one batch at a time, and there are never more jobs than slots, spares or not', async () => {
-    const setting = await Setting.ready(2, 1);
+    const setting = await PoolSetting.ready(2, 1);
     const { pool, launcher } = setting;
     const jobs = [setting.run(), setting.run()];
     assert.equal(pool.slotCount, 2);
@@ -136,7 +54,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL3] a death rejects its job at once, charges no other, and the spare takes the next', async () => {
-    const setting = await Setting.ready(2, 1);
+    const setting = await PoolSetting.ready(2, 1);
     const [dying, living] = [setting.run(), setting.run()];
     setting.processOf(dying.jobId).end({ signal: 'SIGSEGV' });
     assert.equal(codeOf(await dying.outcome), 'worker_died');
@@ -156,7 +74,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL4] a job that outlives its deadline is rejected, and its worker is killed, not asked', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     await setting.clock.advance(JOB_DEADLINE_MIN_MS - 1);
@@ -169,7 +87,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL16] a worker that had no processor for its job is given more time, but not for ever', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     for (let i = 0; i < JOB_DEADLINE_EXTENSION_MAX_COUNT; i++) {
@@ -188,7 +106,7 @@ describe('inference pool', () => {
       { isStopped: false, isRunnable: true, cpuMs: JOB_DEADLINE_MIN_MS / 2 },
       { isStopped: false, isRunnable: false, cpuMs: 0 },
     ]) {
-      const setting = await Setting.ready();
+      const setting = await PoolSetting.ready();
       const { jobId, outcome } = setting.run();
       setting.processOf(jobId).fakeActivity = activity;
       await setting.clock.advance(JOB_DEADLINE_MIN_MS);
@@ -199,7 +117,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL17] one that was stopped from outside is killed at its deadline, and that is a disturbance', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     setting.processOf(jobId).fakeActivity = { isStopped: true, isRunnable: false, cpuMs: 0 };
     await setting.clock.advance(JOB_DEADLINE_MIN_MS);
@@ -210,7 +128,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL18] a worker that has ended gets no job, although its end is not told yet', async () => {
-    const setting = await Setting.ready(2);
+    const setting = await PoolSetting.ready(2);
     setting.launcher.at(0).leave();
     assert.deepEqual([setting.pool.freeCount, setting.pool.slotCount], [1, 1]);
     const { jobId } = setting.run();
@@ -221,7 +139,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL5] a result that waited unread while we stood still counts, and its worker lives', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     setting.clock.stall(10 * JOB_DEADLINE_MIN_MS);
     await setting.clock.advance(1);
@@ -233,7 +151,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL6] a job that came back in time leaves no deadline behind for the next one', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const first = setting.run();
     await setting.clock.advance(JOB_DEADLINE_MIN_MS - 10);
     const process = setting.processOf(first.jobId);
@@ -253,7 +171,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL8] a result for another job than the one that runs is dropped', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     process.reply({ type: 'result', jobId: jobId + 1, hypothesis: hypothesisOf('not mine') });
@@ -266,7 +184,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL9] a worker that is being killed gets no job, so that none is charged for its death', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     setting.launcher.last.onMessage = () => undefined;
     setting.launcher.last.onSigkill = 'survives';
     await setting.clock.advance(HEARTBEAT_MAX_MS + 2 * HEARTBEAT_INTERVAL_MS);
@@ -279,7 +197,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL10] a worker that grew too large under load is replaced between two jobs, and no job fails for it', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     process.reply({ type: 'pong', rssBytes: RSS_MAX_BYTES + 1, cpuMs: 1 });
@@ -296,7 +214,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL11] close rejects what runs, is idempotent, starts nothing, and is no death', async () => {
-    const setting = await Setting.ready(2, 1);
+    const setting = await PoolSetting.ready(2, 1);
     const jobs = [setting.run(), setting.run()];
     const closed = [setting.pool.close(), setting.pool.close()];
     for (const { outcome } of jobs) assert.equal(codeOf(await outcome), 'unavailable');
@@ -308,7 +226,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL12] whoever waits for a slot is told when one comes: at ready, at a result, at a death', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     assert.equal(setting.changeCount, 1);
     const first = setting.run();
     setting
@@ -323,7 +241,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL14] the death of a worker without a job is a disturbance, for a while; that of one with a job is none', async () => {
-    const setting = await Setting.ready(1, 1);
+    const setting = await PoolSetting.ready(1, 1);
     const { pool, launcher, clock } = setting;
     const { jobId, outcome } = setting.run();
     setting.processOf(jobId).end({ signal: 'SIGSEGV' });
@@ -346,7 +264,7 @@ describe('inference pool', () => {
       onChange: () => undefined,
       onProbe: () => undefined,
     };
-    const setting = new Setting(1, 0, { fallback });
+    const setting = new PoolSetting(1, 0, { fallback });
     cpu.onLaunch = (process) => {
       actHealthy(process);
     };
@@ -378,7 +296,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL15] a worker that is killed from outside is a disturbance also in the middle of a job; one that we kill is none', async () => {
-    const setting = await Setting.ready(1, 0);
+    const setting = await PoolSetting.ready(1, 0);
     const hung = setting.run();
     await setting.clock.advance(JOB_DEADLINE_MIN_MS + LATE_MESSAGE_GRACE_MS);
     assert.equal(codeOf(await hung.outcome), 'deadline_exceeded');
@@ -390,98 +308,6 @@ describe('inference pool', () => {
     assert.equal(setting.pool.isDisturbed, true);
   });
 
-  it('[BAT1] what is submitted in one turn is one batch, as large as the slot takes; the rest finds no room', async () => {
-    const setting = await Setting.ready(1, 0, { batchMaxCount: 3 });
-    assert.deepEqual([setting.pool.freeCount, setting.pool.idleCount], [3, 1]);
-    const jobs = [setting.run(), setting.run()];
-    assert.deepEqual([setting.pool.freeCount, setting.pool.idleCount], [1, 0]);
-    assert.equal(setting.launcher.last.countOf('batch'), 0);
-    await settle();
-    assert.deepEqual(setting.batches(), [[1, 2]]);
-    // One that was sent takes no more, full or not.
-    assert.equal(setting.pool.freeCount, 0);
-    assert.equal(codeOf(await setting.run().outcome), 'unavailable');
-    for (const { jobId } of jobs) setting.answer(jobId);
-    assert.deepEqual(await Promise.all(jobs.map(async ({ outcome }) => codeOf(await outcome))), [
-      'done',
-      'done',
-    ]);
-    assert.equal(setting.pool.freeCount, 3);
-    const full = [setting.run(), setting.run(), setting.run()];
-    // A full batch does not wait for the end of the turn.
-    assert.deepEqual(setting.batches(), [
-      [1, 2],
-      [4, 5, 6],
-    ]);
-    await setting.pool.close();
-    for (const { outcome } of full) assert.equal(codeOf(await outcome), 'unavailable');
-  });
-
-  it('[BAT1] several idle devices share what comes in one turn', async () => {
-    const setting = await Setting.ready(2, 0, { batchMaxCount: 4 });
-    for (let i = 0; i < 4; i++) setting.run();
-    await settle();
-    assert.deepEqual(setting.batches(), [
-      [1, 3],
-      [2, 4],
-    ]);
-    await setting.pool.close();
-  });
-
-  it('[BAT2] rows are answered one by one, and the slot is free when the last of them is', async () => {
-    const setting = await Setting.ready(1, 0, { batchMaxCount: 2 });
-    const [first, second] = [setting.run(), setting.run()];
-    setting.answer(second.jobId);
-    assert.equal(codeOf(await second.outcome), 'done');
-    assert.equal(setting.pool.freeCount, 0);
-    setting.launcher.last.reply({
-      type: 'jobFailed',
-      jobId: first.jobId,
-      code: 'invalid_pcm',
-      message: 'no',
-    });
-    assert.equal(codeOf(await first.outcome), 'invalid_pcm');
-    assert.equal(setting.pool.freeCount, 2);
-    await setting.pool.close();
-  });
-
-  it('[BAT3] a worker that ends on a batch fails its rows as shared, and a row alone as its own', async () => {
-    const setting = await Setting.ready(1, 0, { batchMaxCount: 2 });
-    const shared = [setting.run(), setting.run()];
-    setting.launcher.last.end({ signal: 'SIGSEGV' });
-    for (const { outcome } of shared) assert.ok((await outcome) instanceof SharedDeathError);
-    assert.deepEqual(setting.deaths[0]?.jobIds, [1, 2]);
-    await setting.clock.advance(1_000);
-    const alone = setting.run(1_000, true);
-    assert.deepEqual(setting.batches().at(-1), [3]);
-    assert.equal(setting.pool.freeCount, 0);
-    setting.launcher.last.end({ signal: 'SIGSEGV' });
-    const outcome = await alone.outcome;
-    assert.ok(outcome instanceof InferenceError && !(outcome instanceof SharedDeathError));
-    await setting.pool.close();
-  });
-
-  it('[BAT4] a batch has the deadline of its longest job', async () => {
-    const setting = await Setting.ready(1, 0, { batchMaxCount: 2 });
-    const longMs = 20_000;
-    const jobs = [setting.run(), setting.run(longMs)];
-    await setting.clock.advance(longMs * JOB_DEADLINE_AUDIO_RATIO - 1);
-    assert.equal(setting.deaths.length, 0);
-    await setting.clock.advance(LATE_MESSAGE_GRACE_MS + 1);
-    for (const { outcome } of jobs) assert.equal(codeOf(await outcome), 'deadline_exceeded');
-    await setting.pool.close();
-  });
-
-  it('[BAT5] a worker that says it takes less at once is given less', async () => {
-    const setting = await Setting.ready(1, 0, { batchMaxCount: 4 });
-    const jobs = [setting.run(), setting.run(), setting.run(), setting.run()];
-    const work = { samples: 1, paddingSamples: 0, movedBytes: 0, halvings: 1 };
-    setting.launcher.last.reply({ type: 'batchDone', work, batchMaxCount: 2 });
-    for (const { jobId } of jobs) setting.answer(jobId);
-    assert.equal(setting.pool.freeCount, 2);
-    await setting.pool.close();
-  });
-
   it('[POOL13] whatever the workers do, every job settles exactly once and none gets the text of another', async () => {
     const step = fc.oneof(
       { weight: 4, arbitrary: fc.constant('run' as const) },
@@ -490,7 +316,7 @@ describe('inference pool', () => {
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const setting = await Setting.ready(2, 1, { batchMaxCount: 2 });
+        const setting = await PoolSetting.ready(2, 1, { batchMaxCount: 2 });
         const settled = new Map<number, Outcome[]>();
         let runCount = 0;
         for (const next of steps) {
@@ -520,7 +346,7 @@ describe('inference pool', () => {
     );
   });
 
-  function act({ launcher }: Setting, [what, index]: readonly [string, number]): void {
+  function act({ launcher }: PoolSetting, [what, index]: readonly [string, number]): void {
     const living = launcher.processes.filter(({ hasExited }) => !hasExited);
     const process = living[index];
     if (process === undefined) return;
