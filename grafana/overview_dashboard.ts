@@ -168,6 +168,17 @@ export const OVERVIEW: DashboardSpec = {
             { expr: query.perSecond('utterances_total', { by: ['outcome'] }), legend: '{{outcome}}' },
           ],
         },
+        {
+          kind: 'stack',
+          title: 'Clients by what they speak',
+          shows: 'Clients let in per second, by dialect.',
+          good: 'the mix that your clients are.',
+          otherwise: 'one is gone: ask who runs those clients; one surges: it may be reconnecting in a loop.',
+          unit: 'perSecond',
+          queries: [
+            { expr: query.perSecond('admissions_total', { by: ['dialect'] }), legend: '{{dialect}}' },
+          ],
+        },
       ],
     },
     {
@@ -206,6 +217,20 @@ export const OVERVIEW: DashboardSpec = {
           unit: 'perSecond',
           queries: [{ expr: query.perSecond('errors_total', { by: ['class'] }), legend: '{{class}}' }],
           next: 'earwitness-workers',
+        },
+        {
+          kind: 'stack',
+          title: 'Sessions failed',
+          shows: 'Sessions per second that an error ended, by the dialect of their client.',
+          good: 'none.',
+          otherwise: 'one dialect: a client to talk to, or ours to mend; all: open Workers and faults.',
+          unit: 'perSecond',
+          queries: [
+            {
+              expr: query.perSecond('sessions_total', { where: { outcome: 'failed' }, by: ['dialect'] }),
+              legend: '{{dialect}}',
+            },
+          ],
         },
       ],
     },

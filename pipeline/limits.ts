@@ -73,6 +73,10 @@ export const ADDRESS_TABLE_MAX_COUNT = 65_536;
 export const CONNECTION_BURST_RATIO = 0.25;
 /** Told to a client that has all its sessions: one of them may have ended by then. */
 export const SESSIONS_RETRY_AFTER_SECONDS = 10;
+/** Proxies, the last ones, of which a request may say that it came through them; more than two are rare. */
+export const FORWARDED_HOPS_MAX_COUNT = 16;
+/** Addresses and networks of proxies that can be configured. */
+export const TRUSTED_PROXIES_MAX_COUNT = 64;
 /** Origins that can be configured. */
 export const ALLOWED_ORIGINS_MAX_COUNT = 256;
 /** Largest count of sessions or connections that can be configured: more than any one machine serves. */
@@ -434,6 +438,39 @@ export const DRAIN_MAX_MS = 25_000;
 /** Time a gateway that was asked to stop has for all but the drain; then its supervisor kills it. */
 export const GATEWAY_END_MAX_MS = 10_000;
 
+/** Sessions of one load test: more than one machine generates. */
+export const LOAD_SESSIONS_MAX_COUNT = 20_000;
+/** Processes that generate load, and stages of one load test. */
+export const LOAD_PROCESSES_MAX_COUNT = 64;
+export const LOAD_STAGES_MAX_COUNT = 64;
+/** Longest load test: a session of it that begins at once ends by itself before the server would end it. */
+export const LOAD_MAX_MS = 3 * 60 * 60 * 1_000;
+/** Different sentences that are spoken; synthesis takes 0.1 s for each. Two sessions say the same at once only beyond so many who speak. */
+export const LOAD_SENTENCES_MAX_COUNT = 256;
+/** Time a session of a load test has to be opened by the server … */
+export const LOAD_OPEN_MAX_MS = 30_000;
+/** … and, after its last audio, to be given what it is owed: enough to tell late from lost, also where the server gives a final up. */
+export const LOAD_FINISH_MAX_MS = 75_000;
+/** The same after an interrupt: somebody waits at the terminal. */
+export const LOAD_INTERRUPTED_FINISH_MAX_MS = 5_000;
+/** Connections in a row that may be lost before a session of a load test counts as failed, and the back-off between them. */
+export const LOAD_RECONNECTS_MAX_COUNT = 8;
+export const LOAD_RECONNECT_MIN_MS = 250;
+export const LOAD_RECONNECT_MAX_MS = 5_000;
+/** Times that a session asks again where it was refused, and the longest that it waits as it was told. */
+export const LOAD_REFUSALS_MAX_COUNT = 20;
+export const LOAD_RETRY_AFTER_MAX_MS = 60_000;
+/** Audio that a session sends ahead of real time after a reconnect. */
+export const LOAD_BACKLOG_MAX_MS = 20_000;
+/** Bytes a session's socket may hold back, its server not reading, until it sends no more. */
+export const LOAD_UNSENT_MAX_BYTES = 1_024 * 1_024;
+/** Longest latency that a load test tells from a longer one. */
+export const LOAD_LATENCY_MAX_MS = 60 * 60 * 1_000;
+/** Trials of a search for the capacity: doubling to LOAD_SESSIONS_MAX_COUNT takes 15, halving the last step to a twentieth 5. */
+export const LOAD_TRIALS_MAX_COUNT = 20;
+/** Time between two trials: the server has forgotten the load of the one before. */
+export const LOAD_TRIAL_PAUSE_MS = 6_000;
+
 const RELATIONS: readonly (readonly [lower: number, higher: number, why: string])[] = [
   [OPUS_MESSAGE_MAX_BYTES, PCM_MESSAGE_MAX_BYTES, 'an Opus packet is smaller than a PCM message'],
   [FLOAT_MESSAGE_MAX_BYTES, TRANSPORT_MESSAGE_MAX_BYTES, 'clients get our close code, not a cut'],
@@ -517,5 +554,18 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [RECOGNISER_PCM_MAX_MS * 32, QUARANTINE_MAX_BYTES, 'the longest utterance fits the quarantine'],
   [STDERR_TAIL_MAX_BYTES, CRASH_REPORTS_MAX_BYTES, 'a report fits its folder'],
   [CRASH_LOG_STDERR_MAX_BYTES, STDERR_TAIL_MAX_BYTES, 'a log line holds less than the report'],
+  [LOAD_MAX_MS + LOAD_FINISH_MAX_MS, SESSION_MAX_MS, 'no session of a load test is too long for the server'],
+  [
+    SESSION_STOP_MAX_MS,
+    LOAD_FINISH_MAX_MS,
+    'the server says what it could not do before a load test gives up',
+  ],
+  [FINAL_WAIT_MAX_MS, LOAD_FINISH_MAX_MS, 'a final that was given up comes before a load test gives up'],
+  [LOAD_BACKLOG_MAX_MS, AHEAD_OF_REALTIME_MAX_MS, 'a load test that reconnects is not throttled'],
+  [
+    LOAD_SAMPLE_INTERVAL_MS * LOAD_WINDOW_COUNT,
+    LOAD_TRIAL_PAUSE_MS,
+    'a trial does not find the load of the one before',
+  ],
 ];
 for (const [lower, higher, why] of RELATIONS) assert(lower < higher, why);

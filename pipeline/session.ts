@@ -25,6 +25,7 @@ import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';
 import type { SessionOptions } from './session_options.ts';
 import { SessionRecord } from './session_record.ts';
+import type { DialectName } from './session_settings.ts';
 import { judgeText } from './text_guard.ts';
 import { faultError, overrunError } from './track_fault.ts';
 import { Utterance } from './utterance.ts';
@@ -37,6 +38,7 @@ const THROTTLED_TEXT = 'audio comes faster than real time; slow down or the sess
 
 export class Session implements PartialSource {
   readonly id: string;
+  readonly dialect: DialectName;
   readonly #options: SessionOptions;
   readonly #track: AudioTrack;
   readonly #record: SessionRecord;
@@ -65,17 +67,15 @@ export class Session implements PartialSource {
     this.id = options.id;
     this.#options = options;
     const { settings, clock } = options;
+    const { format, endpointing } = settings;
+    this.dialect = settings.dialect;
     this.#record = new SessionRecord(options);
     this.#nextUtteranceId = this.#nextDeliveredId = settings.firstUtteranceId;
     this.#ackedAudioMs = settings.originAudioMs;
     this.#openedAtMs = this.#heardAtMs = this.#audioAtMs = clock.nowMs();
-    this.#meter = new InputMeter(settings.format, this.#openedAtMs);
+    this.#meter = new InputMeter(format, this.#openedAtMs);
     this.#track = options.audioPool.open(
-      {
-        format: settings.format,
-        endpointing: settings.endpointing,
-        originSamples: msToSamples(settings.originAudioMs),
-      },
+      { format, endpointing, originSamples: msToSamples(settings.originAudioMs) },
       contained(this, (event) => {
         this.#onTrackEvent(event);
       }),

@@ -2,8 +2,14 @@
 import type { AudioFormat } from './audio.ts';
 import type { Endpointing } from './contracts.ts';
 
+/** The wire protocols that clients may speak. */
+export const DIALECTS = ['native', 'deepgram', 'openai', 'vosk'] as const;
+export type DialectName = (typeof DIALECTS)[number];
+
 /** What a client asked for, defaults filled in. */
 export interface SessionSettings {
+  /** What its client speaks; for metrics and the log. */
+  readonly dialect: DialectName;
   readonly format: AudioFormat;
   readonly endpointing: Endpointing;
   readonly partials: boolean;

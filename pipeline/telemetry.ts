@@ -10,6 +10,7 @@ import {
 } from './errors.ts';
 import { LOAD_SOURCES } from './load_ladder.ts';
 import { RESOURCE_METRICS } from './resource_metrics.ts';
+import { DIALECTS } from './session_settings.ts';
 
 const ROLES = ['audio', 'inference'] as const;
 const KINDS = ['partial', 'early', 'final'] as const;
@@ -38,12 +39,12 @@ export const METRICS = {
   admissions_total: {
     kind: 'counter',
     help: 'Clients let in, by the dialect they speak: over a WebSocket, or with an HTTP request.',
-    labels: { dialect: ['native', 'deepgram', 'openai', 'vosk'], form: ['stream', 'request'] },
+    labels: { dialect: DIALECTS, form: ['stream', 'request'] },
   },
   sessions_total: {
     kind: 'counter',
     help: 'Sessions that have ended: asked for by the client, left by it, or ended by an error.',
-    labels: { outcome: ['completed', 'abandoned', 'failed'] },
+    labels: { dialect: DIALECTS, outcome: ['completed', 'abandoned', 'failed'] },
   },
   sessions_refused_total: {
     kind: 'counter',

@@ -1,7 +1,8 @@
 /** The command line: which command, with which settings, and how failures are told. */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
-import { loadConfig, TOKEN_VARIABLE, type Config, type Flags } from './config.ts';
+import { loadConfig, type Config, type Flags } from './config.ts';
+import { choiceOption, secondsOption, speedOption, tokenOption } from './cli_options.ts';
 import {
   load,
   loadAll,
@@ -12,10 +13,10 @@ import {
   type CliStreams,
   type Shell,
 } from './cli_shell.ts';
-import { choiceOption, secondsOption, speedOption } from './cli_options.ts';
 import type { CrashesCommandOptions } from './crashes_command.ts';
 import { FILE_ENCODINGS, type FileEncoding } from './file_encoding.ts';
 import { httpUrl } from './http_url.ts';
+import { withLoadFlags, type LoadFlags } from './load_flags.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
 import { SETTING_KEYS, type SettingKey } from './settings.ts';
@@ -89,6 +90,7 @@ function createProgram(shell: Shell): Command {
     });
   addServe(program, shell);
   addTranscribe(program, shell);
+  addLoad(program, shell);
   addModels(program, shell);
   addBench(program, shell);
   addDevices(program, shell);
@@ -134,11 +136,7 @@ function addTranscribe(program: Command, shell: Shell): void {
     .description('transcribe audio files, with a server of its own or the one at --url')
     .argument('<file...>', 'WAV, Ogg/Opus or WebM/Opus files')
     .option('--url <url>', 'server to use, such as ws://127.0.0.1:8080/v1/stream')
-    .addOption(
-      new Option('--token <text>', 'API key or token, if the server at --url asks for one').env(
-        TOKEN_VARIABLE,
-      ),
-    )
+    .addOption(tokenOption())
     .addOption(speedOption())
     .addOption(choiceOption('--encoding <name>', 'how the audio is sent', FILE_ENCODINGS))
     .addOption(choiceOption('--format <name>', 'what is printed', TRANSCRIPT_FORMATS));
@@ -158,6 +156,19 @@ function addTranscribe(program: Command, shell: Shell): void {
       await written(stdout);
       shell.finish(status);
     });
+  });
+}
+
+function addLoad(program: Command, shell: Shell): void {
+  const command = program
+    .command('load')
+    .description('have many people talk to a server at once, and measure how they fare');
+  withLoadFlags(command).action(async (flags: LoadFlags) => {
+    const { loadTest } = await import('./load_command.ts');
+    const { stdout, stderr } = shell;
+    const now = (): Date => new Date();
+    shell.finish(await withInterrupt((signal) => loadTest({ flags, stdout, stderr, signal, now })));
+    await written(stdout);
   });
 }
 

@@ -1,6 +1,7 @@
 /** Options of the command line whose values are checked as they are read. */
 import { InvalidArgumentError, Option } from 'commander';
 import { BENCH_MAX_SECONDS } from '../pipeline/limits.ts';
+import { TOKEN_VARIABLE } from './config.ts';
 
 /** `--seconds`: a whole number from 1 to BENCH_MAX_SECONDS. */
 export function secondsOption(): Option {
@@ -27,4 +28,11 @@ export function speedOption(): Option {
 /** An option that takes one of these words; the first is its default. */
 export function choiceOption(flags: string, help: string, values: readonly [string, ...string[]]): Option {
   return new Option(flags, help).choices(values).default(values[0]);
+}
+
+/** `--token`: the credential of a client; also from the environment, where other users of the machine do not see it. */
+export function tokenOption(): Option {
+  return new Option('--token <text>', 'API key or token, if the server at --url asks for one').env(
+    TOKEN_VARIABLE,
+  );
 }

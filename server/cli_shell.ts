@@ -1,4 +1,4 @@
-/** What the commands of the command line share: their streams, their settings, a log, and an end by a signal. */
+/** What every command has at hand: where it answers, its settings, its log, the interrupt. */
 import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { systemClock } from '../pipeline/clock.ts';
@@ -15,9 +15,7 @@ export interface CliStreams {
   readonly stderr: CliStream;
 }
 
-/** Exit status of a command that was interrupted, as shells have it: 128 + SIGINT. */
-const EXIT_INTERRUPTED = 130;
-/** What a command gets. */
+/** One run of the program. */
 export interface Shell extends CliStreams {
   /** The command line, for a process that is to run the same. */
   readonly args: readonly string[];
@@ -25,7 +23,9 @@ export interface Shell extends CliStreams {
   readonly finish: (status: number) => void;
 }
 
-/** Adds a flag for each of these settings. */
+/** Exit status of a command that was interrupted, as shells have it: 128 + SIGINT. */
+const EXIT_INTERRUPTED = 130;
+/** Adds the options of settings to a command. */
 export function withSettings(command: Command, keys: readonly SettingKey[]): Command {
   for (const key of keys) {
     const { help, placeholder, isSwitch } = settingOf(key);
@@ -35,7 +35,7 @@ export function withSettings(command: Command, keys: readonly SettingKey[]): Com
   return command;
 }
 
-/** The configuration; what was ignored in making it is told. */
+/** The configuration that these flags make. Throws `ConfigError`. */
 export function load(flags: Flags, streams: CliStreams): Config {
   return loadAll(flags, streams).config;
 }

@@ -16,6 +16,7 @@ import type { PageFiles } from './page_files.ts';
 import { announcesBody, errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
 import { certificateExpirySeconds, readTlsFiles } from './tls_files.ts';
+import type { TrustedProxies } from './trusted_proxies.ts';
 import type {
   HttpAnswer,
   HttpRequest,
@@ -37,6 +38,7 @@ export interface ClientPortOptions {
   readonly page?: PageFiles;
   readonly telemetry: Telemetry;
   readonly log: Log;
+  readonly trustedProxies: TrustedProxies;
   /** Those that are spoken here; the first one that knows a path has it. */
   readonly dialects: readonly Dialect[];
 }
@@ -52,6 +54,7 @@ export class ClientPort {
     const bound = await this.#options.transport.listen({
       ...address,
       events: {
+        clientAddress: (head) => this.#options.trustedProxies.clientAddress(head),
         upgrade: (request) => this.#upgrade(request),
         head: (head) => this.#answerHead(head),
         http: (request) => this.#answer(request),

@@ -94,7 +94,7 @@ function flagLayer(flags: Flags): Layer {
 }
 
 const PREFIX = 'EARWITNESS_';
-/** Read by `transcribe`, in place of its option: it is no setting, and no server needs it. */
+/** Read by `transcribe` and `load`, in place of their option: it is no setting, and no server needs it. */
 export const TOKEN_VARIABLE = 'EARWITNESS_TOKEN';
 /** What Kubernetes puts into the environment of every pod for a Service called `earwitness…`. */
 const SERVICE_LINK_NAME =

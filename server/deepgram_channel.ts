@@ -40,7 +40,7 @@ export class DeepgramChannel {
       {
         ...{ format, endpointing, partials: hasInterims, words: true, isPaced: false },
         ...{ originAudioMs: 0, firstUtteranceId: 1 },
-        ...{ idleMaxMs: IDLE_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS },
+        ...{ dialect: 'deepgram' as const, idleMaxMs: IDLE_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS },
       },
       (event) => {
         this.#onEvent(event);

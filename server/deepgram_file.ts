@@ -25,7 +25,10 @@ export async function answerFile(request: HttpRequest, parts: DialectParts): Pro
   }
   const { format, endpointing, isFormatted, hasUtterances, channelCount } = parameters;
   const createdAt = parts.now();
-  const heard = await hearRecording({ bytes: body, format, endpointing, words: true }, parts);
+  const heard = await hearRecording(
+    { dialect: 'deepgram', bytes: body, format, endpointing, words: true },
+    parts,
+  );
   const origin = { requestId: randomUUID(), model: parts.defaults.model };
   const sha256 = createHash('sha256').update(body).digest('hex');
   const answer = {

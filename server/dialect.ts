@@ -4,12 +4,11 @@
  */
 import type { Clock } from '../pipeline/clock.ts';
 import { CLOSE_CODES, type ErrorCode, type TranscriptionError } from '../pipeline/errors.ts';
-import type { LabelsOf, Telemetry } from '../pipeline/telemetry.ts';
+import type { DialectName } from '../pipeline/session_settings.ts';
+import type { Telemetry } from '../pipeline/telemetry.ts';
 import type { Access, AccessDialect, Caller, Closing } from './access.ts';
 import type { SessionRegistry } from './session_registry.ts';
 import type { Connection, ConnectionListener, HttpAnswer, HttpRequest, UpgradeRequest } from './transport.ts';
-
-export type DialectName = LabelsOf<'admissions_total'>['dialect'];
 
 /** What dialects are made of. */
 export interface DialectParts {

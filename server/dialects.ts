@@ -1,11 +1,12 @@
 /** The dialects there are. */
+import type { DialectName } from '../pipeline/session_settings.ts';
 import { deepgramDialect } from './deepgram_dialect.ts';
-import type { Dialect, DialectName, DialectParts } from './dialect.ts';
+import type { Dialect, DialectParts } from './dialect.ts';
 import { nativeDialect } from './native_dialect.ts';
 import { openaiDialect } from './openai_dialect.ts';
 import { voskDialect } from './vosk_dialect.ts';
 
-const DIALECTS: Readonly<Record<DialectName, (parts: DialectParts) => Dialect>> = {
+const CREATORS: Readonly<Record<DialectName, (parts: DialectParts) => Dialect>> = {
   native: nativeDialect,
   deepgram: deepgramDialect,
   openai: openaiDialect,
@@ -14,5 +15,5 @@ const DIALECTS: Readonly<Record<DialectName, (parts: DialectParts) => Dialect>> 
 
 /** Those of these names. */
 export function createDialects(names: readonly DialectName[], parts: DialectParts): readonly Dialect[] {
-  return names.map((name) => DIALECTS[name](parts));
+  return names.map((name) => CREATORS[name](parts));
 }

@@ -36,6 +36,7 @@ import { SessionRegistry } from './session_registry.ts';
 import { SlowedWorkers } from './slowed_workers.ts';
 import type { SupervisorLink } from './supervisor_link.ts';
 import type { TlsFiles, Transport } from './transport.ts';
+import { TrustedProxies } from './trusted_proxies.ts';
 import { chooseTransport } from './transport_choice.ts';
 import { VERSION } from './version.ts';
 import { voskDialect } from './vosk_dialect.ts';
@@ -287,6 +288,7 @@ class Gateway {
     return new ClientPort({
       ...{ transport, ...spoken, access: this.#access, registry: this.#registry },
       ...{ telemetry: this.#metrics, log: this.#log },
+      trustedProxies: new TrustedProxies(this.#config.trustedProxies),
     });
   }
 

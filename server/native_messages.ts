@@ -159,6 +159,7 @@ export function settingsOf(
     originAudioMs: start.resume?.fromAudioMs ?? 0,
     firstUtteranceId: start.resume?.nextUtteranceId ?? 1,
     idleMaxMs: IDLE_MAX_MS,
+    dialect: 'native',
     finalObjectiveMs: FINAL_OBJECTIVE_MS,
     isPaced: false,
   };

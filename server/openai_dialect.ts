@@ -178,7 +178,7 @@ class OpenaiDialect implements ConnectionListener {
         ...{ ...opened, partials: true, words: false, isPaced: false, tellsCuts: true },
         originAudioMs: Math.round(this.#appendedMs),
         firstUtteranceId: this.#engineCount++ * UTTERANCES_PER_SESSION_COUNT + 1,
-        ...{ idleMaxMs: SESSION_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS },
+        ...{ dialect: 'openai' as const, idleMaxMs: SESSION_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS },
       },
       (event) => {
         this.#onEvent(event, { hasTurnDetection });

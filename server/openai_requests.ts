@@ -54,6 +54,7 @@ async function answerFile(request: HttpRequest, parts: DialectParts): Promise<Ht
   const hasWords = form['timestamp_granularities[]'].includes('word');
   const heard = await hearRecording(
     {
+      dialect: 'openai',
       bytes: new Uint8Array(await form.file.arrayBuffer()),
       format: { encoding: 'auto', sampleRateHz: 16_000, channels: 1 },
       endpointing: { silenceMs, maxUtteranceMs },

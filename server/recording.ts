@@ -14,7 +14,7 @@ import type { DialectParts } from './dialect.ts';
 import { PacedInput } from './paced_input.ts';
 
 /** A file as it was sent, and how it is to be heard. */
-export interface Recording extends Pick<SessionSettings, 'format' | 'endpointing' | 'words'> {
+export interface Recording extends Pick<SessionSettings, 'dialect' | 'format' | 'endpointing' | 'words'> {
   readonly bytes: Uint8Array;
 }
 

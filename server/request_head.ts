@@ -18,24 +18,29 @@ interface RawHead {
   readonly query: string;
   /** As they came, in order. */
   readonly headers: Iterable<readonly [name: string, value: string]>;
+  /** Where the connection is from. */
   readonly remoteAddress: string;
 }
 
 /** A request's head from its raw parts. */
-export function requestHead(raw: RawHead): RequestHead {
+export function requestHead(
+  raw: RawHead,
+  { clientAddress }: Pick<TransportEvents, 'clientAddress'>,
+): RequestHead {
   const headers = new Map<string, string>();
   for (const [rawName, value] of raw.headers) {
     const name = rawName.toLowerCase();
     const earlier = headers.get(name);
     headers.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
   }
-  return {
+  const head = {
     method: raw.method.toUpperCase(),
     path: raw.path,
     query: new URLSearchParams(raw.query),
     headers,
     remoteAddress: plainAddress(raw.remoteAddress),
   };
+  return clientAddress === undefined ? head : { ...head, remoteAddress: clientAddress(head) };
 }
 
 /** One spelling for every address, so that one peer is counted as one. */

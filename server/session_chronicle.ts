@@ -13,6 +13,7 @@ export interface SessionSummary {
   readonly sessionId: string;
   /** ISO 8601. */
   readonly openedAt: string;
+  readonly dialect: SessionSettings['dialect'];
   readonly encoding: (typeof AUDIO_ENCODINGS)[number];
   /** How it ended; absent while it is open. */
   readonly outcome?: SessionOutcome;
@@ -44,6 +45,7 @@ export interface SessionChronicleOptions {
 
 interface Chapter {
   readonly openedAt: Date;
+  readonly dialect: SessionSummary['dialect'];
   readonly encoding: SessionSummary['encoding'];
   readonly trace: SessionTrace;
   finalCount: number;
@@ -65,9 +67,18 @@ export class SessionChronicle {
     const { clock, now, log } = this.#options;
     const trace = new SessionTrace(clock);
     const { encoding, sampleRateHz, channels } = settings.format;
-    this.#open.set(sessionId, { openedAt: now(), encoding, trace, finalCount: 0, outcome: undefined });
-    const { partials, originAudioMs } = settings;
-    log.debug('session opened', { sessionId, encoding, sampleRateHz, channels, partials, originAudioMs });
+    const { dialect, partials, originAudioMs } = settings;
+    const kind = { openedAt: now(), dialect, encoding };
+    this.#open.set(sessionId, { ...kind, trace, finalCount: 0, outcome: undefined });
+    log.debug('session opened', {
+      sessionId,
+      dialect,
+      encoding,
+      sampleRateHz,
+      channels,
+      partials,
+      originAudioMs,
+    });
     return trace;
   }
 
@@ -94,6 +105,7 @@ export class SessionChronicle {
       outcome,
       ...(error === undefined ? {} : { code: error.code }),
       durationMs: Math.round(clock.nowMs() - chapter.trace.openedAtMs),
+      dialect: chapter.dialect,
       encoding: chapter.encoding,
       finals: chapter.finalCount,
     });
@@ -115,10 +127,11 @@ export class SessionChronicle {
 }
 
 function summaryOf(sessionId: string, chapter: Chapter): SessionSummary {
-  const { openedAt, encoding, finalCount, outcome } = chapter;
+  const { openedAt, dialect, encoding, finalCount, outcome } = chapter;
   return {
     sessionId,
     openedAt: openedAt.toISOString(),
+    dialect,
     encoding,
     ...(outcome === undefined ? {} : { outcome }),
     finalCount,

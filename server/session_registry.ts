@@ -235,9 +235,11 @@ export class SessionRegistry {
   }
 
   #remove(id: string, outcome: SessionOutcome, error?: TranscriptionError): void {
-    if (!this.#sessions.delete(id)) return;
+    const session = this.#sessions.get(id);
+    if (session === undefined) return;
+    this.#sessions.delete(id);
     this.#options.chronicle?.end(id, outcome, error);
-    this.#options.telemetry.count('sessions_total', { outcome });
+    this.#options.telemetry.count('sessions_total', { dialect: session.dialect, outcome });
     if (this.#sessions.size === 0) this.#resolveEmpty?.();
   }
 }

@@ -8,9 +8,10 @@ import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
 import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
 import { ACCELERATORS, CPU, isDeviceSetting } from './devices.ts';
-import type { DialectName } from './dialect.ts';
+import { DIALECTS, type DialectName } from '../pipeline/session_settings.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
+import { isProxyRule } from './trusted_proxies.ts';
 import {
   ACCESS_COUNT_MAX,
   ALLOWED_ORIGINS_MAX_COUNT,
@@ -24,6 +25,7 @@ import {
   SESSIONS_PER_AUDIO_WORKER_COUNT,
   SILENCE_MAX_MS,
   SILENCE_MIN_MS,
+  TRUSTED_PROXIES_MAX_COUNT,
   UTTERANCE_MAX_MS,
   UTTERANCE_MIN_MS,
   WORKERS_MAX_COUNT,
@@ -38,8 +40,7 @@ export const LOG_FORMATS = ['auto', 'json', 'pretty'] as const;
 export const TRANSPORTS = ['auto', 'uws', 'ws'] as const;
 /** What is kept of audio that ended two workers: nothing, its facts, or its facts and the audio. */
 export const QUARANTINE_MODES = ['off', 'hash', 'full'] as const;
-/** Wire dialects that can be spoken. */
-export const DIALECTS = ['native', 'deepgram', 'openai', 'vosk'] as const satisfies readonly DialectName[];
+
 /** What defaults may depend on. */
 export interface Machine {
   readonly processorCount: number;
@@ -65,6 +66,7 @@ export interface Setting<T> {
   readonly isInFile?: boolean;
 }
 
+const PROXIES_RULE = `expected up to ${TRUSTED_PROXIES_MAX_COUNT} addresses or networks such as 10.0.0.0/8, or loopback`;
 const ORIGINS_RULE = `expected up to ${ALLOWED_ORIGINS_MAX_COUNT} origins such as https://app.example.org (no path, no slash at the end, lower case), or *`;
 
 type Wording = Pick<Setting<unknown>, 'help' | 'placeholder' | 'isPath'>;
@@ -91,14 +93,19 @@ const isTrue: z.ZodType<boolean> = z.preprocess(
   truth(),
 );
 
-/** A list; as text its items are separated by commas. */
-const origins: z.ZodType<readonly string[]> = z.preprocess(
-  (value) => (typeof value === 'string' ? value.split(',').map((item) => item.trim()) : value),
-  z
-    .array(z.string(), { error: ORIGINS_RULE })
-    .transform((list) => list.filter((item) => item !== ''))
-    .refine((list) => list.length <= ALLOWED_ORIGINS_MAX_COUNT && list.every(isOriginRule), ORIGINS_RULE),
-);
+/** A list of items that each keep the rule; as text they are separated by commas. */
+function listOf(
+  isItem: (item: string) => boolean,
+  { rule, maxCount }: { readonly rule: string; readonly maxCount: number },
+): z.ZodType<readonly string[]> {
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',').map((item) => item.trim()) : value),
+    z
+      .array(z.string(), { error: rule })
+      .transform((list) => list.filter((item) => item !== ''))
+      .refine((list) => list.length <= maxCount && list.every(isItem), rule),
+  );
+}
 
 /** A list of some of these, each once; as text they are separated by commas. */
 function someOf<const T extends string>(values: readonly [T, ...T[]]): z.ZodType<readonly T[]> {
@@ -256,7 +263,7 @@ export const SETTINGS = {
     isSwitch: true,
   } satisfies Setting<boolean>,
   allowedOrigins: {
-    schema: origins,
+    schema: listOf(isOriginRule, { rule: ORIGINS_RULE, maxCount: ALLOWED_ORIGINS_MAX_COUNT }),
     fallback: () => [],
     fallbackText: "the server's own pages",
     help: 'origins of web pages that may connect, separated by commas; * for all',
@@ -274,6 +281,13 @@ export const SETTINGS = {
     help: 'connections a minute from one address, a quarter of it at once; not from this machine',
     ...count,
   }),
+  trustedProxies: {
+    schema: listOf(isProxyRule, { rule: PROXIES_RULE, maxCount: TRUSTED_PROXIES_MAX_COUNT }),
+    fallback: () => [],
+    fallbackText: 'none',
+    help: 'proxies whose X-Forwarded-For says who a client is: addresses, networks, loopback, separated by commas',
+    placeholder: 'list',
+  } satisfies Setting<readonly string[]>,
   tlsCert: fixed(z.string({ error: 'expected a file' }), '', {
     help: 'certificate chain (PEM): serve https and wss; read again on SIGHUP',
     placeholder: 'file',

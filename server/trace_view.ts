@@ -20,8 +20,8 @@ interface Line {
 
 /** All that is known of the session, for a terminal. */
 export function renderTrace(report: TraceReport): string {
-  const { sessionId, openedAt, encoding, outcome = 'open', forgottenCount, marks } = report;
-  const head = `session ${sessionId}, ${encoding}, opened ${openedAt}, ${outcome} at ${seconds(marks.at(-1)?.atMs ?? 0)}\n`;
+  const { sessionId, openedAt, dialect, encoding, outcome = 'open', forgottenCount, marks } = report;
+  const head = `session ${sessionId}, ${dialect}, ${encoding}, opened ${openedAt}, ${outcome} at ${seconds(marks.at(-1)?.atMs ?? 0)}\n`;
   const forgotten = forgottenCount === 0 ? '' : `${forgottenCount} earlier moments are forgotten\n`;
   const others = marks
     .filter(({ utteranceId }) => utteranceId === 0)
@@ -37,14 +37,15 @@ export function renderTrace(report: TraceReport): string {
 /** The sessions whose traces can be had. */
 export function renderSessions(sessions: readonly SessionSummary[]): string {
   if (sessions.length === 0) return 'No sessions yet.\n';
-  const rows = sessions.map(({ sessionId, openedAt, encoding, outcome = 'open', finalCount }) => [
+  const rows = sessions.map(({ sessionId, openedAt, dialect, encoding, outcome = 'open', finalCount }) => [
     sessionId,
     openedAt,
+    dialect,
     encoding,
     String(finalCount),
     outcome,
   ]);
-  return renderTable([['SESSION', 'OPENED', 'ENCODING', 'FINALS', 'OUTCOME'], ...rows]);
+  return renderTable([['SESSION', 'OPENED', 'DIALECT', 'ENCODING', 'FINALS', 'OUTCOME'], ...rows]);
 }
 
 function renderUtterance(timeline: UtteranceTimeline): string {

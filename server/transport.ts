@@ -10,7 +10,7 @@ export interface RequestHead {
   readonly query: URLSearchParams;
   /** Names in lower case; values of a name that came more than once are joined with `, `. */
   readonly headers: ReadonlyMap<string, string>;
-  /** An IPv4 address in dotted form, even if it came in over IPv6, or an IPv6 address in its shortest form. */
+  /** The client's; where trusted proxies stand before the server, as they say. An IPv4 address in dotted form, even if it came in over IPv6, or an IPv6 address in its shortest form. */
   readonly remoteAddress: string;
 }
 
@@ -95,6 +95,8 @@ export interface HttpAnswer {
  * not waited for.
  */
 export interface TransportEvents {
+  /** Who a request is from, if not from where its connection is; asked before anything else. Must not throw. */
+  readonly clientAddress?: (head: RequestHead) => string;
   upgrade(request: UpgradeRequest): UpgradeAnswer | Promise<UpgradeAnswer>;
   /** Asked first of a request that is no WebSocket: an answer refuses it, and its body is not read. */
   head(head: RequestHead): HttpAnswer | undefined;

@@ -218,7 +218,7 @@ export class UwsTransport implements Transport {
     request: UwsRequest,
     { context, events }: { readonly context: UwsContext; readonly events: TransportEvents },
   ): void {
-    const exchange = openExchange(response, request);
+    const exchange = openExchange(response, request, events);
     const { head } = exchange;
     const fault = isWebSocketUpgrade(head)
       ? handshakeFault(head)
@@ -263,7 +263,7 @@ export class UwsTransport implements Transport {
   }
 
   #onHttp(response: UwsResponse, request: UwsRequest, events: TransportEvents): void {
-    const exchange = openExchange(response, request);
+    const exchange = openExchange(response, request, events);
     const { head } = exchange;
     // With a good handshake it would not have come here.
     const fault = isWebSocketUpgrade(head)
@@ -342,18 +342,21 @@ export class UwsTransport implements Transport {
 }
 
 /** Copies the request, which is gone when the callback returns, and watches for the client's leaving. */
-function openExchange(response: UwsResponse, request: UwsRequest): Exchange {
+function openExchange(response: UwsResponse, request: UwsRequest, events: TransportEvents): Exchange {
   const headers: [string, string][] = [];
   request.forEach((name, value) => {
     headers.push([name, value]);
   });
-  const head = requestHead({
-    method: request.getMethod(),
-    path: request.getUrl(),
-    query: request.getQuery() ?? '',
-    headers,
-    remoteAddress: Buffer.from(response.getRemoteAddressAsText()).toString(),
-  });
+  const head = requestHead(
+    {
+      method: request.getMethod(),
+      path: request.getUrl(),
+      query: request.getQuery() ?? '',
+      headers,
+      remoteAddress: Buffer.from(response.getRemoteAddressAsText()).toString(),
+    },
+    events,
+  );
   const exchange: Exchange = { response, head, isGone: false };
   response.onAborted(() => {
     exchange.isGone = true;

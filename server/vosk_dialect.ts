@@ -106,7 +106,12 @@ class VoskDialect implements ConnectionListener {
         format,
         endpointing: { silenceMs, maxUtteranceMs },
         ...{ partials: true, words: true, originAudioMs: 0, firstUtteranceId: 1 },
-        ...{ idleMaxMs: SESSION_MAX_MS, finalObjectiveMs: FINAL_OBJECTIVE_MS, isPaced: true },
+        ...{
+          dialect: 'vosk' as const,
+          idleMaxMs: SESSION_MAX_MS,
+          finalObjectiveMs: FINAL_OBJECTIVE_MS,
+          isPaced: true,
+        },
       },
       (event) => {
         this.#onEvent(event);

@@ -111,7 +111,7 @@ export class WsTransport implements Transport {
       socket.once('close', () => this.#sockets.delete(socket));
     });
     server.on('request', (request, response) => {
-      this.#onHttp({ request, response, head: headOf(request), events });
+      this.#onHttp({ request, response, head: headOf(request, events), events });
     });
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') events.limitReached('headers_time');
@@ -173,7 +173,7 @@ export class WsTransport implements Transport {
       events,
     }: { readonly socket: Socket; readonly early: Buffer; readonly events: TransportEvents },
   ): void {
-    const head = headOf(request);
+    const head = headOf(request, events);
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     const exchange: Exchange = { request, response, head, events };
@@ -308,20 +308,23 @@ export class WsTransport implements Transport {
   }
 }
 
-function headOf(request: IncomingMessage): RequestHead {
+function headOf(request: IncomingMessage, events: TransportEvents): RequestHead {
   const target = request.url ?? '';
   const queryStart = target.indexOf('?');
   const headers: [string, string][] = [];
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
     headers.push([request.rawHeaders[i] ?? '', request.rawHeaders[i + 1] ?? '']);
   }
-  return requestHead({
-    method: request.method ?? '',
-    path: queryStart < 0 ? target : target.slice(0, queryStart),
-    query: queryStart < 0 ? '' : target.slice(queryStart + 1),
-    headers,
-    remoteAddress: request.socket.remoteAddress ?? '',
-  });
+  return requestHead(
+    {
+      method: request.method ?? '',
+      path: queryStart < 0 ? target : target.slice(0, queryStart),
+      query: queryStart < 0 ? '' : target.slice(queryStart + 1),
+      headers,
+      remoteAddress: request.socket.remoteAddress ?? '',
+    },
+    events,
+  );
 }
 
 function writeAnswer({ response, head }: Exchange, answer: HttpAnswer): void {

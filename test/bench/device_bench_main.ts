@@ -16,7 +16,7 @@ import { transcribeOne } from '../../pipeline/single_recognition.ts';
 import { CPU } from '../../server/devices.ts';
 import { inferenceLauncher } from '../../server/worker_launchers.ts';
 import { testModelsDir } from '../support/weights.ts';
-import { normalisedWords, wordEditCount } from '../support/word_error_rate.ts';
+import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import { shortUtterances, type Clip } from './bench_speech.ts';
 import { speakLive } from './live_streams.ts';
 import { machineLine } from './processor_time.ts';

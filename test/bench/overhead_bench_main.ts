@@ -7,14 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { WebSocket } from 'ws';
-import { streamUrl } from '../../server/transcribe_command.ts';
-import { startChildServer, type ChildServer } from '../load/child_server.ts';
-import { runLoad } from '../load/speaking_load.ts';
+import { STREAM_PATH } from '../../client/protocol.ts';
+import { runLoad } from '../../server/load/load_run.ts';
+import { startChildServer, type ChildServer } from './child_server.ts';
 import { machineLine } from './processor_time.ts';
 
 const DIGEST_WORKER = fileURLToPath(new URL('../support/hashing_worker_main.js', import.meta.url));
 const ROLES = ['gateway', 'audio', 'inference'] as const;
-const SPEAKING_SHARE = 0.1;
+const TALK_RATIO = 0.1;
 /** How often the memory is looked at while the sessions are there. */
 const MEMORY_LOOKS = 8;
 
@@ -57,7 +57,8 @@ async function measure(
 /** Sessions that are open and say nothing. */
 async function idle(url: string, onPrepared: () => void): Promise<void> {
   onPrepared();
-  const sockets = Array.from({ length: sessionCount }, () => new WebSocket(`${url}?encoding=opus`));
+  const address = `${url}${STREAM_PATH}?encoding=opus`;
+  const sockets = Array.from({ length: sessionCount }, () => new WebSocket(address));
   await Promise.all(
     sockets.map(
       (socket) =>
@@ -72,23 +73,30 @@ async function idle(url: string, onPrepared: () => void): Promise<void> {
   for (const socket of sockets) socket.terminate();
 }
 
-function stream(url: string, onPrepared: () => void, speakingShare: number): Promise<unknown> {
-  const load = { url, sessionCount, durationMs, speakingShare, seed: 1 };
-  return runLoad({ ...load, onPrepared, onProgress: () => undefined });
+/** Sessions that stream Opus all the time, a tenth of it speech. */
+function stream(url: string, onPrepared: () => void): Promise<unknown> {
+  const stages = [{ sessionCount, rampMs: 0, holdMs: durationMs }];
+  const how = { talkRatio: TALK_RATIO, seed: 1, retriesRefusals: false, processCount: 1 };
+  return runLoad(
+    { url, dialect: 'native', encoding: 'opus', stages, ...how },
+    {
+      onPreparing: (readyCount, sentenceCount) => {
+        if (readyCount === sentenceCount) onPrepared();
+      },
+    },
+  );
 }
 
 const server = await startChildServer({ maxSessions: sessionCount }, DIGEST_WORKER);
 try {
-  const url = streamUrl(server.url);
+  const url = server.url.replace('http', 'ws');
   console.log(machineLine('onnxruntime-node', 'uWebSockets.js'));
   console.log(`${sessionCount} sessions, ${values.seconds} s; shares are of one core, for each session`);
   // The first sessions pay for what all share.
-  await stream(url, () => undefined, SPEAKING_SHARE);
+  await stream(url, () => undefined);
   const rows = {
     'connected, silent on the wire': await measure(server, (onPrepared) => idle(url, onPrepared)),
-    'streaming Opus, a tenth speech': await measure(server, (onPrepared) =>
-      stream(url, onPrepared, SPEAKING_SHARE),
-    ),
+    'streaming Opus, a tenth speech': await measure(server, (onPrepared) => stream(url, onPrepared)),
   };
   console.table(rows);
 } finally {

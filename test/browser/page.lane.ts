@@ -16,7 +16,7 @@ import { startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { wavOf } from '../support/wav.ts';
-import { wordErrorRate } from '../support/word_error_rate.ts';
+import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 import {
   firstCaption,
   linesOf,

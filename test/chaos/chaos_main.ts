@@ -1,19 +1,14 @@
 /**
- * `npm run test:chaos -- [--tier p|nightly] [--only R-03,R-11] [--except R-21] [--seed N] [--strict] [--minutes N]`: breaks things and
- * counts what is lost. The soak, R-38, runs nightly, for an hour, or in any tier for as long as `--minutes` says.
+ * `npm run test:chaos -- [--tier p|nightly] [--only R-03,R-11] [--except R-21] [--seed N] [--strict] [--minutes N] [--at-once N]`:
+ * breaks things and counts what is lost. The soak, R-38, runs nightly, for an hour, or in any tier for as long as
+ * `--minutes` says. Each row has a process of its own; figures of time are those of the product only one at a time.
  */
+import { fork } from 'node:child_process';
 import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { GATEWAY_DEATHS } from './gateway_deaths.ts';
-import { HUNG_JOBS } from './hung_jobs.ts';
-import { HOSTILE_CLIENTS } from './hostile_clients.ts';
-import { HOSTILE_FRAMES } from './hostile_frames.ts';
-import { HOSTILE_STRANGERS } from './hostile_strangers.ts';
-import { OVERLOADS } from './overload.ts';
-import { outcomeOfThrow, renderOutcomes, type Outcome, type Scenario, type Tier } from './scenario.ts';
-import { SERVER_FAULTS } from './server_faults.ts';
-import { soakOf } from './soak.ts';
-import { WORKER_DEATHS } from './worker_deaths.ts';
+import { outcomeOfThrow, renderOutcomes, type Outcome, type RowOrder, type Tier } from './scenario.ts';
+import { scenariosOf } from './scenarios.ts';
 
 const { values } = parseArgs({
   options: {
@@ -23,25 +18,37 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(process.pid) },
     strict: { type: 'boolean', default: false },
     minutes: { type: 'string' },
+    'at-once': { type: 'string', default: '1' },
   },
 });
 const tier: Tier = values.tier === 'nightly' ? 'nightly' : 'p';
 const seed = Number(values.seed);
+const minutes = values.minutes ?? (tier === 'nightly' ? '60' : undefined);
+const soakMinutes = minutes === undefined ? undefined : Number(minutes);
 const wanted = values.only?.split(',');
 const unwanted = values.except?.split(',') ?? [];
-const scenarios: readonly Scenario[] = [
-  ...[...WORKER_DEATHS, HUNG_JOBS],
-  ...GATEWAY_DEATHS,
-  ...OVERLOADS,
-  ...[...HOSTILE_CLIENTS, ...HOSTILE_FRAMES, ...HOSTILE_STRANGERS],
-  ...SERVER_FAULTS,
-  ...(tier === 'nightly' || values.minutes !== undefined ? [soakOf(Number(values.minutes ?? 60))] : []),
-].filter(({ id }) => (wanted === undefined || wanted.includes(id)) && !unwanted.includes(id));
+const scenarios = scenariosOf(soakMinutes).filter(
+  ({ id }) => (wanted === undefined || wanted.includes(id)) && !unwanted.includes(id),
+);
 console.log(`chaos: tier ${tier}, seed ${seed}, Node ${process.version}, ${cpus().length} cores`);
-const rows: { readonly scenario: Scenario; readonly outcome: Outcome }[] = [];
-await Promise.all(scenarios.filter(({ bearsCompany }) => bearsCompany === true).map(run));
-for (const scenario of scenarios) if (scenario.bearsCompany !== true) await run(scenario);
-rows.sort((one, other) => scenarios.indexOf(one.scenario) - scenarios.indexOf(other.scenario));
+const outcomes = new Map<string, Outcome>();
+const waiting = scenarios.values();
+await Promise.all(
+  Array.from({ length: Number(values['at-once']) }, async () => {
+    for (const { id, title } of waiting) {
+      const startedAtMs = performance.now();
+      const outcome = await runApart({ id, tier, seed, soakMinutes }).catch(outcomeOfThrow);
+      outcomes.set(id, outcome);
+      const seconds = Math.round((performance.now() - startedAtMs) / 1_000);
+      const faults = [...outcome.violations, ...outcome.misses].join('; ');
+      console.log(`${id} ${title}: ${seconds} s ${faults || 'kept'}`);
+    }
+  }),
+);
+const rows = scenarios.flatMap((scenario) => {
+  const outcome = outcomes.get(scenario.id);
+  return outcome === undefined ? [] : [{ scenario, outcome }];
+});
 console.log(`\n${renderOutcomes(rows)}`);
 const failed = rows.filter(
   ({ outcome: { violations, misses } }) => violations.length > 0 || (values.strict && misses.length > 0),
@@ -49,12 +56,16 @@ const failed = rows.filter(
 console.log(`${rows.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 && rows.length > 0 ? 0 : 1);
 
-async function run(scenario: Scenario): Promise<void> {
-  const startedAtMs = performance.now();
-  const outcome = await scenario.run(tier, seed).catch(outcomeOfThrow);
-  rows.push({ scenario, outcome });
-  const seconds = Math.round((performance.now() - startedAtMs) / 1_000);
-  console.log(
-    `${scenario.id} ${scenario.title}: ${seconds} s ${[...outcome.violations, ...outcome.misses].join('; ') || 'kept'}`,
-  );
+/** One row in a process of its own: what a row leaves behind, or breaks, is not the next one's. */
+function runApart(order: RowOrder): Promise<Outcome> {
+  const child = fork(fileURLToPath(new URL('chaos_row_main.js', import.meta.url)), [JSON.stringify(order)]);
+  return new Promise((resolve, reject) => {
+    child.once('message', (outcome) => {
+      resolve(outcome as Outcome);
+    });
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      reject(new Error(`its process ended (${signal ?? String(code)})`));
+    });
+  });
 }

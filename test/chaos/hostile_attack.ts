@@ -26,8 +26,6 @@ export interface Attack {
   readonly settings?: Partial<Config>;
   /** How many people speak meanwhile. */
   readonly bystanders: number;
-  /** As a scenario's. */
-  readonly bearsCompany?: boolean;
   /** Returns how often it attacked. */
   run(target: Target): Promise<number>;
 }
@@ -37,11 +35,10 @@ const TRANSPORTS: readonly TransportName[] = ['uws', 'ws'];
 
 /** The attack as a row of the table: R-42 wants every row on both transports, so each names what both did. */
 export function scenarioOf(attack: Attack): Scenario {
-  const { id, title, bearsCompany = false } = attack;
+  const { id, title } = attack;
   return {
     id,
     title: `${title} (uws, ws)`,
-    bearsCompany,
     run: async (tier, seed) => {
       const outcomes = await Promise.all(TRANSPORTS.map((name) => attackOn(name, attack, { tier, seed })));
       return merge(outcomes);

@@ -30,7 +30,7 @@ const SWEEP_MS = 1_500;
 
 const ATTACKS: readonly Attack[] = [
   { id: 'R-25', title: 'slow readers', bystanders: BYSTANDERS, run: neverRead },
-  { id: 'R-26', title: 'half-open connections', bystanders: BYSTANDERS, bearsCompany: true, run: vanish },
+  { id: 'R-26', title: 'half-open connections', bystanders: BYSTANDERS, run: vanish },
   { id: 'R-27', title: 'slowloris', bystanders: BYSTANDERS, run: dawdle },
   {
     ...{ id: 'R-28', title: 'connect flood', bystanders: BYSTANDERS, run: flood },

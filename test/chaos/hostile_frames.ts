@@ -31,7 +31,6 @@ const ATTACKS: readonly Attack[] = [
     id: 'R-30',
     title: 'protocol violations, random frames',
     bystanders: 3,
-    bearsCompany: true,
     run: breakProtocol,
   },
   { id: 'R-31', title: 'control messages fuzzed', bystanders: 0, run: fuzzControl },

@@ -20,7 +20,7 @@ export const HOSTILE_STRANGERS: readonly Scenario[] = [
     ...{ id: 'R-32', title: 'mutated origins', bystanders: 0, run: comeFromElsewhere },
     settings: { allowedOrigins: [...ALLOWED] },
   }),
-  { id: 'R-33', title: 'bad credentials (uws, ws)', bearsCompany: true, run: withKeys },
+  { id: 'R-33', title: 'bad credentials (uws, ws)', run: withKeys },
 ];
 
 async function comeFromElsewhere({ server, port, tier, random, verdict }: Target): Promise<number> {

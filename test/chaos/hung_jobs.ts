@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { JOB_DEADLINE_MIN_MS } from '../../pipeline/limits.ts';
+import { JOB_DEADLINE_EXTENSION_MAX_COUNT, JOB_DEADLINE_MIN_MS } from '../../pipeline/limits.ts';
 import {
   faultyWorker,
   startFaultyServer,
@@ -18,6 +18,8 @@ import { Verdict } from './verdict.ts';
 const [FIRST_HUNG, FIRST_GOOD] = [28_000, 29_000];
 /** From a job's deadline to the end of its worker. */
 const KILLED_MAX_MS = 250;
+/** On a machine so busy that the loop itself hardly runs, the deadline is extended, and the machine is to blame. */
+const KILLED_FAILS_AT_RATIO = (2 * JOB_DEADLINE_MIN_MS * JOB_DEADLINE_EXTENSION_MAX_COUNT) / KILLED_MAX_MS;
 /** What a hang may add to the utterances that the other slot serves. */
 const DELAY_MAX_MS = 50;
 const DELAY_FAILS_AT_RATIO = 10;
@@ -50,7 +52,9 @@ async function hangAgainAndAgain(tier: Tier): Promise<Outcome> {
       if (joinedText((await hung).of('final')) !== String(mark)) lost++;
       await pause(REST_MS);
     }
-    verdict.measure('killed after the deadline', Math.max(...lateMs), { max: KILLED_MAX_MS, unit: 'ms' });
+    verdict.measure('killed after the deadline', Math.max(...lateMs), {
+      ...{ max: KILLED_MAX_MS, unit: 'ms', failsAtRatio: KILLED_FAILS_AT_RATIO },
+    });
     verdict.expect(Math.min(...lateMs) > -KILLED_MAX_MS, 'a worker was killed before its deadline');
     const added = Math.max(0, percentile(besideMs, 0.9) - percentile(usualMs, 0.9));
     verdict.measure('others waited longer by', added, {

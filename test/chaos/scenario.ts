@@ -29,9 +29,15 @@ export const NOBODY_SPEAKS = {
 export interface Scenario {
   readonly id: string;
   readonly title: string;
-  /** It mostly waits and measures nothing that others in this process disturb: such rows are run side by side. */
-  readonly bearsCompany?: boolean;
   run(tier: Tier, seed: number): Promise<Outcome>;
+}
+
+/** Which row to run, and how. */
+export interface RowOrder {
+  readonly id: string;
+  readonly tier: Tier;
+  readonly seed: number;
+  readonly soakMinutes: number | undefined;
 }
 
 /** Value below which `share` of the sorted values lie; 0 of none. */

@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import type { FinalMessage } from '../../client/protocol.ts';
 import { StreamClient } from '../../client/stream_client.ts';
 import { joinedText } from '../support/raw_client.ts';
-import { normalisedWords, wordEditCount } from '../support/word_error_rate.ts';
+import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import { PACKET_MS, type Script } from './crowd.ts';
 import type { ExpectedUtterance } from './undisturbed.ts';
 

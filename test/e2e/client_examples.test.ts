@@ -9,7 +9,7 @@ import { STREAM_PATH } from '../../client/protocol.ts';
 import { clientExample } from '../support/client_examples.ts';
 import { startRealServer, type RealServer } from '../support/real_server.ts';
 import { synthesise } from '../support/speech.ts';
-import { wordErrorRate } from '../support/word_error_rate.ts';
+import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 
 const SENTENCE = 'my sister bought seven green apples at the market';
 

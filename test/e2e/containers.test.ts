@@ -8,7 +8,7 @@ import { fetchSample, fetchWorkers, startRealServer, type RealServer } from '../
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { wavOf } from '../support/wav.ts';
-import { wordErrorRate } from '../support/word_error_rate.ts';
+import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 
 /** A refusal for load lasts as long as the load is above its bound, on the mean of five seconds. */
 const OPEN_ATTEMPTS = 60;

@@ -4,7 +4,7 @@ import { encodeOpus } from '../../server/opus_encoder.ts';
 import { ServeProcess } from '../chaos/serve_process.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { synthesise } from '../support/speech.ts';
-import { wordErrorRate } from '../support/word_error_rate.ts';
+import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 
 const SENTENCE = 'the quick brown fox jumps over the lazy dog';
 

@@ -7,7 +7,7 @@ import { fetchSample, startRealServer, type RealServer } from '../support/real_s
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { transportsHere } from '../support/transports.ts';
-import { wordErrorRate } from '../support/word_error_rate.ts';
+import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 
 const SENTENCE = 'the quick brown fox jumps over the lazy dog';
 
@@ -37,7 +37,7 @@ for (const transport of transportsHere()) {
       const client = await RawClient.enter(server.url, 'encoding=opus');
       client.sendOpus(await synthesise('good morning'));
       await client.next('speechStart');
-      const abandoned = 'earwitness_sessions_total{outcome="abandoned"}';
+      const abandoned = 'earwitness_sessions_total{dialect="native",outcome="abandoned"}';
       const before = await fetchSample(server, abandoned);
       client.socket.terminate();
       while ((await fetchSample(server, abandoned)) !== before + 1) await new Promise(setImmediate);

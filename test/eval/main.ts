@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { FILE_ENCODINGS } from '../../server/file_encoding.ts';
 import { streamUrl } from '../../server/transcribe_command.ts';
 import { startRealServer } from '../support/real_server.ts';
-import { normalisedWords, wordEditCount } from '../support/word_error_rate.ts';
+import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import { transcribeClip, type ClipTranscript } from './clip.ts';
 
 /** Leading silence of `--check-onset`. */

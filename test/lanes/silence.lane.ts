@@ -48,6 +48,7 @@ void describe('ten minutes without a word, through Opus, voice activity and the 
           originAudioMs: 0,
           firstUtteranceId: 1,
           idleMaxMs: 10_000,
+          dialect: 'native',
           finalObjectiveMs: 500,
           isPaced: false,
         },

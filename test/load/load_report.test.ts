@@ -1,89 +1,134 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ServerMessage } from '../../client/protocol.ts';
-import { finalOf } from '../support/scripted_socket.ts';
-import { quantiles, reportLoad, violations } from './load_report.ts';
-import type { HeardSession } from './load_session.ts';
+import type { HeardEvent } from '../../server/load/load_dialect.ts';
+import { Latencies } from '../../server/load/latencies.ts';
+import type { LoadPlan } from '../../server/load/load_plan.ts';
+import { reportLoad, type LoadReport } from '../../server/load/load_report.ts';
+import { renderReport } from '../../server/load/report_text.ts';
+import type { SessionRecord } from '../../server/load/session_record.ts';
 
 const TEXTS = ['two green tigers', 'nine wooden ladders'] as const;
+const PLAN: LoadPlan = {
+  ...{
+    url: 'ws://somebody:secret@127.0.0.1:1/?token=secret',
+    dialect: 'native',
+    encoding: 'opus',
+    talkRatio: 0.5,
+    seed: 1,
+  },
+  ...{ stages: [{ sessionCount: 2, rampMs: 0, holdMs: 10_000 }], retriesRefusals: false, processCount: 1 },
+  credential: 'secret',
+};
 
-/** A session that says one sentence from 1,000 to 3,000 ms and hears these messages, at these times. */
-function heard(text: string, ...messages: (readonly [atMs: number, message: ServerMessage])[]): HeardSession {
+type Told = readonly [atMs: number, event: HeardEvent];
+
+/** A session that says one sentence from 1,000 to 3,000 ms and hears this, at these times. */
+function heard(text: string, told: readonly Told[], changes: Partial<SessionRecord> = {}): SessionRecord {
   return {
-    script: { sentences: [{ text, startAudioMs: 1_000, endAudioMs: 3_000 }], packets: [] },
-    received: messages.map(([atMs, message]) => ({ atMs, message })),
-    lateMs: [0],
-    timeOf: (audioMs) => audioMs,
+    ...{ index: 0, outcome: 'done', reason: '', beginAtMs: 0, openedAtMs: 0, endedAtMs: 10_000, openMs: 5 },
+    sentences: [{ text, startAudioMs: 1_000, endAudioMs: 3_000 }],
+    judgedAudioMs: Infinity,
+    heard: told.map(([atMs, event]) => ({ atMs, event })),
+    ...{ refusals: [], reconnectCount: 0 },
+    ...changes,
   };
 }
 
-function final(text: string, utteranceId = 1, startAudioMs = 900): ServerMessage {
-  return { ...finalOf(utteranceId, startAudioMs + 2_200, text), startAudioMs };
+function report(...sessions: SessionRecord[]): LoadReport {
+  const lateness = Latencies.of([1, 2]).encode();
+  return reportLoad(PLAN, [{ sessions, lateness, cpuMs: 100, elapsedMs: 10_000 }], { wasInterrupted: false });
 }
 
-function partial(revision: number): ServerMessage {
-  const span = { startAudioMs: 900, endAudioMs: 2_000 };
-  return { type: 'partial', utteranceId: 1, revision, text: 'two', stableLength: 0, ...span };
+function final(text: string, utteranceId = 1, startAudioMs = 900): HeardEvent {
+  return { type: 'final', utteranceId, startAudioMs, endAudioMs: startAudioMs + 2_200, text };
 }
 
-const START: ServerMessage = { type: 'speechStart', utteranceId: 1, audioMs: 900 };
-const END: ServerMessage = { type: 'speechEnd', utteranceId: 1, audioMs: 3_100 };
-const GOOD = [
-  [1_200, START],
-  [2_100, partial(1)],
-  [3_500, END],
-  [3_600, final(TEXTS[0])],
-] as const;
+const START: Told = [1_200, { type: 'speechStart', utteranceId: 1 }];
+const PARTIAL: Told = [2_100, { type: 'partial', utteranceId: 1, startAudioMs: 900, endAudioMs: 2_000 }];
+const END: Told = [3_500, { type: 'speechEnd', utteranceId: 1 }];
+const GOOD: readonly Told[] = [START, PARTIAL, END, [3_600, final(TEXTS[0])]];
 
-function faults(session: HeardSession): string[] {
-  const other = heard(TEXTS[1], [1_200, START], [2_100, partial(1)], [3_500, END], [3_600, final(TEXTS[1])]);
-  return violations(reportLoad([other, session], []));
+/** What is wrong with a session, beside one that is right. */
+function faults(told: readonly Told[], changes: Partial<SessionRecord> = {}): object {
+  const other = heard(TEXTS[1], [START, PARTIAL, END, [3_600, final(TEXTS[1])]]);
+  const all = report(other, heard(TEXTS[0], told, changes)).faults;
+  return Object.fromEntries(Object.entries(all).filter(([, count]) => count > 0));
 }
 
 describe('the report of a load', () => {
-  it('[LOAD1] what was heard as it should be is no violation', () => {
-    assert.deepEqual(faults(heard(TEXTS[0], ...GOOD)), []);
-    assert.deepEqual(violations(reportLoad([], ['closed'])), ['1 sessions that failed']);
+  it('[LOAD1] what was heard as it should be is no fault', () => {
+    assert.deepEqual(faults(GOOD), {});
   });
 
   it('[LOAD2] lost, repeated, unordered, invented and unanswered utterances are counted', () => {
-    const [start, one, end] = GOOD;
-    assert.deepEqual(faults(heard(TEXTS[0], start, one, end, [3_600, final('')])), ['1 utterances lost']);
-    assert.deepEqual(faults(heard(TEXTS[0], start, one, end)), [
-      ...['1 utterances lost', '1 utterances without final'],
-    ]);
-    assert.deepEqual(faults(heard(TEXTS[0], ...GOOD, [3_700, final('', 1)])), [
-      ...['1 finals repeated', '1 finals out of order'],
-    ]);
-    assert.deepEqual(faults(heard(TEXTS[0], ...GOOD, [9_000, final('', 3)])), ['1 finals out of order']);
-    assert.deepEqual(faults(heard(TEXTS[0], ...GOOD, [9_000, final('thanks', 2, 7_000)])), [
-      '1 texts where nobody spoke',
-    ]);
+    const begun = [START, PARTIAL, END];
+    assert.deepEqual(faults([...begun, [3_600, final('')]]), { lost: 1 });
+    assert.deepEqual(faults(begun), { lost: 1, unanswered: 1 });
+    assert.deepEqual(faults([...GOOD, [3_700, final('', 1)]]), { repeated: 1, disordered: 1 });
+    assert.deepEqual(faults([...GOOD, [3_700, final(TEXTS[0], 2)]]), { repeated: 1 });
+    assert.deepEqual(faults([...GOOD, [9_000, final('', 3)]]), { disordered: 1 });
+    assert.deepEqual(faults([...GOOD, [9_000, final('thanks', 2, 7_000)]]), { invented: 1 });
+  });
+
+  it('[LOAD16] what was cut off by the end of the load is no fault; what a failed session was owed is', () => {
+    const cut = { sentences: [], judgedAudioMs: 1_000, outcome: 'interrupted' } as const;
+    assert.deepEqual(faults(GOOD, cut), {});
+    assert.deepEqual(faults([START, PARTIAL], { outcome: 'failed', reason: 'closed with 1006' }), {
+      lost: 1,
+    });
   });
 
   it("[LOAD3] another session's words are told from words misheard", () => {
-    const [start, one, end] = GOOD;
-    const hear = (text: string): string[] => faults(heard(TEXTS[0], start, one, end, [3_600, final(text)]));
-    assert.deepEqual(hear('nine wooden letters'), ['1 texts of another session']);
-    assert.deepEqual(hear('too keen triggers'), []);
+    const hear = (text: string): object => faults([START, PARTIAL, END, [3_600, final(text)]]);
+    assert.deepEqual(hear('nine wooden letters'), { crossed: 1 });
+    assert.deepEqual(hear('too keen triggers'), {});
   });
 
-  it('[LOAD4] a gap between partials counts until the speech ends, and latency from there', () => {
-    const [start, one, end, last] = GOOD;
-    assert.deepEqual(faults(heard(TEXTS[0], start, [2_201, partial(1)], end, last)), [
-      '1 gaps between partials above 1000 ms',
-    ]);
-    assert.deepEqual(faults(heard(TEXTS[0], start, end, last)), ['1 gaps between partials above 1000 ms']);
-    const report = reportLoad([heard(TEXTS[0], start, one, end, last)], []);
-    assert.deepEqual(report.partialGapMs, { count: 2, p50: 900, p95: 900, p99: 900, max: 900 });
-    assert.equal(report.finalAfterSpeechEndMs.max, 100);
-    assert.equal(report.finalAfterTrueEndMs.max, 600);
-    assert.equal(report.wordErrorRate, 0);
+  it('[LOAD4] every latency counts from when it was due: partials, end decided, last sound', () => {
+    const { latencyMs, wordErrorRate } = report(heard(TEXTS[0], GOOD));
+    assert.deepEqual(latencyMs.partialGap, { count: 2, p50: 900, p95: 900, p99: 900, max: 900 });
+    assert.equal(latencyMs.firstPartial.max, 1_100);
+    assert.equal(latencyMs.final.max, 100);
+    assert.equal(latencyMs.trueEnd.max, 600);
+    assert.equal(latencyMs.open.max, 5);
+    assert.equal(wordErrorRate, 0);
+    // A session that was opened late speaks late: that is not held against the server.
+    const late = report(heard(TEXTS[0], GOOD, { openedAtMs: 400 }));
+    assert.equal(late.latencyMs.trueEnd.max, 200);
   });
 
-  it('[LOAD5] quantiles are values that occurred, never between two', () => {
+  it('[LOAD5] quantiles are durations that occurred, to a thousandth, also of joined processes', () => {
     const values = Array.from({ length: 200 }, (_, i) => 200 - i);
-    assert.deepEqual(quantiles(values), { count: 200, p50: 100, p95: 190, p99: 198, max: 200 });
-    assert.deepEqual(quantiles([]), { count: 0, p50: NaN, p95: NaN, p99: NaN, max: NaN });
+    assert.deepEqual(Latencies.of(values).quantiles(), {
+      count: 200,
+      p50: 100,
+      p95: 190,
+      p99: 198,
+      max: 200,
+    });
+    assert.deepEqual(Latencies.of([]).quantiles(), { count: 0, p50: NaN, p95: NaN, p99: NaN, max: NaN });
+    const joined = Latencies.decode(Latencies.of(values.slice(0, 100)).encode());
+    joined.add(Latencies.decode(Latencies.of(values.slice(100)).encode()));
+    assert.deepEqual(joined.quantiles(), Latencies.of(values).quantiles());
+    for (const ms of [0.1, 3.7, 199.9, 1_234.5, 98_765.4]) {
+      const { p50, max } = Latencies.of([ms, ms]).quantiles();
+      assert.ok(Math.abs(p50 - ms) <= ms / 1_000 && Math.abs(max - ms) <= ms / 1_000, `${ms}: ${p50} ${max}`);
+    }
+  });
+
+  it('[LOAD29] notices are counted by their code', () => {
+    const suspended: Told = [2_000, { type: 'notice', code: 'partials_suspended' }];
+    const told = report(heard(TEXTS[0], [...GOOD, suspended]), heard(TEXTS[1], [suspended]));
+    assert.deepEqual(told.notices, { partials_suspended: 2 });
+    assert.match(renderReport(told), /^2 notices: partials_suspended$/m);
+  });
+
+  it('[LOAD17] a report holds no credential, and shows in words what was not measured', () => {
+    assert.doesNotMatch(JSON.stringify(report()), /secret/);
+    assert.match(renderReport(report()), /last sound → final {2,}0 {2,}– /);
+    assert.match(
+      renderReport(report(heard(TEXTS[0], [], { outcome: 'failed', reason: 'HTTP 404' }))),
+      /1 sessions failed: HTTP 404/,
+    );
   });
 });

@@ -8,6 +8,7 @@ import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Access } from '../../server/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
+import { TrustedProxies } from '../../server/trusted_proxies.ts';
 import { createDialects } from '../../server/dialects.ts';
 import { PageFiles } from '../../server/page_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
@@ -84,8 +85,11 @@ async function createPort(test: TestContext, settings: PortSettings = {}) {
   const defaults = { silenceMs: 500, maxUtteranceMs: 20_000, model: config.model, voskSampleRateHz: 8_000 };
   const parts = { registry, clock, telemetry, tokens: access, defaults, now: () => new Date() };
   const dialects = createDialects(config.dialects, parts);
-  const page = new PageFiles('/nowhere');
-  const options: ClientPortOptions = { transport, access, registry, page, telemetry, log, dialects };
+  const options: ClientPortOptions = {
+    ...{ transport, access, registry, telemetry, log, dialects },
+    page: new PageFiles('/nowhere'),
+    trustedProxies: new TrustedProxies([]),
+  };
   return { port: new ClientPort(options), transport, registry, telemetry };
 }
 

@@ -219,6 +219,6 @@ describe('dialect of Deepgram', () => {
     await gone.utter('one');
     gone.listener.closed(1006);
     gone.assertNothingLeft();
-    assert.equal(gone.telemetry.total('sessions_total', { outcome: 'abandoned' }), 1);
+    assert.equal(gone.telemetry.total('sessions_total', { dialect: 'deepgram', outcome: 'abandoned' }), 1);
   });
 });

@@ -219,7 +219,7 @@ describe('session registry under load', () => {
     format: { encoding: 'pcm_s16le', sampleRateHz: 16_000, channels: 1 },
     endpointing: { silenceMs: 500, maxUtteranceMs: 20_000 },
     ...{ partials: true, words: false, originAudioMs: 0, firstUtteranceId: 1 },
-    ...{ idleMaxMs: 10_000, finalObjectiveMs: 500, isPaced: false },
+    ...{ dialect: 'native' as const, idleMaxMs: 10_000, finalObjectiveMs: 500, isPaced: false },
   } as const;
 
   it('[LAD9] new sessions are refused as overloaded, with a time to come back', () => {

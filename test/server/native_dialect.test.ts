@@ -187,9 +187,9 @@ describe('native dialect: session', () => {
       assert(final?.type === 'final');
       assert.equal(final.words?.length, words ? 2 : undefined);
       assert.deepEqual(setting.connection.closes, [{ code: 1000, reason: '' }]);
-      assert.equal(setting.telemetry.total('sessions_total', { outcome: 'completed' }), 1);
+      assert.equal(setting.telemetry.total('sessions_total', { dialect: 'native', outcome: 'completed' }), 1);
       setting.dialect.closed();
-      assert.equal(setting.telemetry.total('sessions_total', { outcome: 'abandoned' }), 0);
+      assert.equal(setting.telemetry.total('sessions_total', { dialect: 'native', outcome: 'abandoned' }), 0);
     }
   });
 
@@ -197,7 +197,7 @@ describe('native dialect: session', () => {
     const setting = new Setting(START);
     setting.track.emit({ type: 'fault', code: 'unsupported_audio', count: 31 });
     setting.assertEnded('unsupported_audio');
-    assert.equal(setting.telemetry.total('sessions_total', { outcome: 'failed' }), 1);
+    assert.equal(setting.telemetry.total('sessions_total', { dialect: 'native', outcome: 'failed' }), 1);
     assert.equal(setting.telemetry.total('errors_total', { class: 'audio' }), 1);
   });
 
@@ -210,7 +210,7 @@ describe('native dialect: session', () => {
     assert.equal(setting.clock.timerCount, 0);
     setting.dialect.binary(MESSAGE);
     setting.say({ type: 'stop' });
-    assert.equal(setting.telemetry.total('sessions_total', { outcome: 'abandoned' }), 1);
+    assert.equal(setting.telemetry.total('sessions_total', { dialect: 'native', outcome: 'abandoned' }), 1);
     assert.deepEqual(setting.connection.closes, []);
     const early = new Setting();
     early.dialect.closed();

@@ -180,6 +180,7 @@ describe('native messages', () => {
       originAudioMs: 0,
       firstUtteranceId: 1,
       idleMaxMs: IDLE_MAX_MS,
+      dialect: 'native',
       finalObjectiveMs: FINAL_OBJECTIVE_MS,
       isPaced: false,
     });

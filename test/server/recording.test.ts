@@ -11,7 +11,7 @@ const PCM: AudioFormat = { encoding: 'pcm_s16le', sampleRateHz: 16_000, channels
 const ENDPOINTING = { silenceMs: 500, maxUtteranceMs: 20_000 };
 
 function hear(parts: ScriptedParts, bytes: Uint8Array, format = PCM) {
-  return hearRecording({ bytes, format, endpointing: ENDPOINTING, words: true }, parts);
+  return hearRecording({ dialect: 'openai', bytes, format, endpointing: ENDPOINTING, words: true }, parts);
 }
 
 describe('recorded files', () => {

@@ -62,7 +62,8 @@ const MARKS: readonly TraceMark[] = [
   mark('finalSent', 2_201, 201),
 ];
 const REPORT: TraceReport = {
-  ...{ sessionId: SESSION_ID, openedAt: OPENED_AT, encoding: 'opus', finalCount: 1, forgottenCount: 0 },
+  ...{ sessionId: SESSION_ID, openedAt: OPENED_AT, finalCount: 1, forgottenCount: 0 },
+  ...{ dialect: 'native', encoding: 'opus' },
   marks: MARKS,
 };
 
@@ -73,7 +74,8 @@ void describe('session chronicle', () => {
     kept.note('a', FINAL);
     await clock.advance(1_500);
     kept.end('a', 'failed', new OverloadError('shed', 'no room'));
-    const facts = { outcome: 'failed', code: 'shed', durationMs: 1_500, encoding: 'pcm_s16le', finals: 1 };
+    const facts = { outcome: 'failed', code: 'shed', durationMs: 1_500, finals: 1 };
+    const kind = { dialect: 'native', encoding: 'pcm_s16le' };
     assert.deepEqual(
       log.lines.map(({ level, event }) => [level, event]),
       [
@@ -81,7 +83,7 @@ void describe('session chronicle', () => {
         ['info', 'session ended'],
       ],
     );
-    assert.deepEqual(log.lines[1]?.fields, { sessionId: 'a', ...facts });
+    assert.deepEqual(log.lines[1]?.fields, { sessionId: 'a', ...kind, ...facts });
     assert.doesNotMatch(JSON.stringify(log.lines), /SPEECH/);
   });
 
@@ -251,9 +253,10 @@ async function adminWith(test: TestContext, reports: readonly TraceReport[]): Pr
     metrics: { render: () => Promise.resolve({ contentType: '', body: '' }) },
     traces: {
       sessions: () =>
-        reports.map(({ sessionId, openedAt, encoding, finalCount }) => ({
+        reports.map(({ sessionId, openedAt, dialect, encoding, finalCount }) => ({
           sessionId,
           openedAt,
+          dialect,
           encoding,
           finalCount,
         })),

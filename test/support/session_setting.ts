@@ -99,6 +99,7 @@ export const SETTINGS: SessionSettings = {
   originAudioMs: 0,
   firstUtteranceId: 1,
   idleMaxMs: IDLE_MAX_MS,
+  dialect: 'native',
   finalObjectiveMs: FINAL_OBJECTIVE_MS,
   isPaced: false,
 };

@@ -82,6 +82,7 @@ interface BenchOptions {
   ) => UpgradeAnswer | Promise<UpgradeAnswer>;
   readonly head?: (head: RequestHead) => HttpAnswer | undefined;
   readonly http?: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
+  readonly clientAddress?: TransportEvents['clientAddress'];
   readonly bounds?: Partial<TransportBounds>;
   readonly tls?: TlsFiles;
 }
@@ -113,8 +114,9 @@ export class TransportBench {
     act: (bench: TransportBench) => Promise<void>,
   ): Promise<void> {
     const bench = new TransportBench(create, options);
-    const { tls } = options;
+    const { tls, clientAddress } = options;
     const events: TransportEvents = {
+      ...(clientAddress === undefined ? {} : { clientAddress }),
       upgrade: (request) => options.upgrade?.(request, bench) ?? bench.accept(),
       head: (head) => options.head?.(head),
       http: (request) => bench.#http(request),

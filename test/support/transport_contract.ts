@@ -52,6 +52,33 @@ export function describeTransport(name: string, create: CreateTransport, known: 
         },
       ));
 
+    it('[TRN28] who the client is, is what its owner makes of the request, for request and connection', () => {
+      const heads: string[] = [];
+      return using(
+        {
+          head: ({ remoteAddress }) => {
+            heads.push(remoteAddress);
+            return undefined;
+          },
+          clientAddress: ({ remoteAddress, headers }) => `${headers.get('x-from') ?? ''} by ${remoteAddress}`,
+          upgrade: ({ remoteAddress }, bench) => {
+            assert.equal(remoteAddress, '192.0.2.7 by 127.0.0.1');
+            return bench.accept();
+          },
+          http: ({ remoteAddress }) => ({ status: 200, headers: {}, body: remoteAddress }),
+        },
+        async (bench) => {
+          const headers = { 'X-From': '192.0.2.7' };
+          const { listener } = await bench.connect('/', { headers });
+          assert.equal(listener.connection.remoteAddress, '192.0.2.7 by 127.0.0.1');
+          const answer = await fetch(`http://127.0.0.1:${bench.port}/`, { headers });
+          assert.equal(await answer.text(), '192.0.2.7 by 127.0.0.1');
+          assert.deepEqual(heads, ['192.0.2.7 by 127.0.0.1']);
+          assert.deepEqual(bench.faults, []);
+        },
+      );
+    });
+
     it('[TRN2] the owner sees path, query, headers, protocols and address, and its choice of them is sent', () =>
       using(
         {

@@ -1,6 +1,6 @@
 /**
  * The synthesiser's own process: `{ text, voice, path }` in, a WAV file at `path`, `{ path }` back. Apart from the
- * tests, because a long-lived node:wasi instance was seen to end its process in the garbage collector.
+ * rest, because a long-lived node:wasi instance was seen to end its process in the garbage collector.
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';

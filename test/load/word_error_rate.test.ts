@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { normalisedWords, wordEditCount, wordErrorRate } from './word_error_rate.ts';
+import { normalisedWords, wordEditCount, wordErrorRate } from '../../server/load/word_error_rate.ts';
 
 const words = fc.array(fc.constantFrom('a', 'b', 'c', 'd'), { maxLength: 8 });
 

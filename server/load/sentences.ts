@@ -1,4 +1,6 @@
 /** Sentences that differ in most of their words, so that a transcript tells which one was spoken. */
+import { draw } from './draw.ts';
+
 const NUMBERS = ['two', 'three', 'four', 'five', 'six', 'seven', 'nine', 'ten', 'twenty', 'forty'] as const;
 const QUALITIES = [
   ...['brown', 'green', 'silver', 'broken', 'heavy', 'wooden', 'hungry', 'famous', 'quiet', 'yellow'],
@@ -21,14 +23,13 @@ const PLACES = [
   ...['beside the river', 'across the desert', 'at the market', 'inside the castle', 'along the beach'],
 ] as const;
 
-/** `count` sentences, no two the same; `random` is in [0, 1). */
-export function distinctSentences(count: number, random: () => number): string[] {
+/** `count` sentences of a seed, no two the same. */
+export function distinctSentences(count: number, seed: number): string[] {
+  const parts = [NUMBERS, QUALITIES, BEINGS, DEEDS, QUALITIES, THINGS, PLACES];
   const sentences = new Set<string>();
-  const pick = (words: readonly string[]): string => words[Math.floor(random() * words.length)] ?? '';
-  while (sentences.size < count) {
-    sentences.add(
-      [NUMBERS, QUALITIES, BEINGS, DEEDS, QUALITIES, THINGS, PLACES].map((words) => pick(words)).join(' '),
-    );
+  for (let n = 0; sentences.size < count; n++) {
+    const words = parts.map((list, part) => list[Math.floor(draw(seed, n, part) * list.length)] ?? '');
+    sentences.add(words.join(' '));
   }
   return [...sentences];
 }

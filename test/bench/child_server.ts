@@ -48,12 +48,11 @@ function useOf(pids: readonly number[]): RoleUse {
 
 /** Starts one and waits until it is ready; `inferenceWorkerPath` is that of a worker without a model. */
 export async function startChildServer(
-  settings: Partial<Config> = {},
-  inferenceWorkerPath?: string,
+  settings: Partial<Config>,
+  inferenceWorkerPath: string,
 ): Promise<ChildServer> {
   const script = fileURLToPath(new URL('server_child.js', import.meta.url));
-  const worker = inferenceWorkerPath === undefined ? [] : [inferenceWorkerPath];
-  const child = fork(script, [JSON.stringify(settings), ...worker]);
+  const child = fork(script, [JSON.stringify(settings), inferenceWorkerPath]);
   const exited = once(child, 'exit');
   const [message] = (await Promise.race([
     once(child, 'message'),

@@ -1,0 +1,99 @@
+/** Speech with a known text, from nothing but an npm package: the Flite synthesiser as a WASI command. */
+import assert from 'node:assert/strict';
+import { fork, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
+import { readWav } from '../wav_file.ts';
+
+/** Voices that speak at 16 kHz: a woman, two men (one Scottish), and the buzzing diphone voice. */
+export type Voice = 'slt' | 'rms' | 'awb' | 'kal16';
+
+/** The synthesiser's process was seen to crash now and then; a sentence is tried on this many of them. */
+const ATTEMPT_COUNT = 3;
+
+interface Order {
+  readonly text: string;
+  readonly voice: Voice;
+  readonly path: string;
+}
+
+export class Synthesiser {
+  /** Every user has a folder of their own: nobody else's samples are played, nobody else's folder is needed. */
+  readonly #folder = join(tmpdir(), `earwitness-speech-${process.getuid?.() ?? 0}`);
+  readonly #spoken = new Map<string, Promise<Int16Array>>();
+  /** One sentence at a time. */
+  #speaking: Promise<unknown> = Promise.resolve();
+  #child: ChildProcess | undefined;
+
+  /**
+   * Speaks an English sentence as 16 kHz mono PCM. The same text and voice give the same samples, kept in memory and in
+   * the temporary folder: the caller must not write to them.
+   */
+  speak(text: string, voice: Voice = 'slt'): Promise<Int16Array> {
+    const key = `${voice} ${text}`;
+    const known = this.#spoken.get(key);
+    if (known !== undefined) return known;
+    const path = join(this.#folder, `${createHash('sha256').update(key).digest('hex')}.wav`);
+    const speech = readSpeech(path).catch(() => {
+      const wav = this.#speaking.then(() => this.#write({ text, voice, path }));
+      this.#speaking = wav.catch(() => undefined);
+      return wav.then(() => readSpeech(path));
+    });
+    this.#spoken.set(key, speech);
+    return speech;
+  }
+
+  /** Ends the synthesiser's process; the next sentence starts another. */
+  close(): void {
+    this.#child?.kill();
+    this.#child = undefined;
+  }
+
+  async #write(order: Order): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#ask(order);
+        return;
+      } catch (error) {
+        if (attempt === ATTEMPT_COUNT) throw error;
+      }
+    }
+  }
+
+  /** Has the synthesiser's process speak; it keeps this process alive only while it does. */
+  #ask(order: Order): Promise<void> {
+    this.#child ??= fork(fileURLToPath(new URL('synthesiser_main.js', import.meta.url)), {
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    });
+    const child = this.#child;
+    child.ref();
+    child.channel?.ref();
+    return new Promise((resolve, reject) => {
+      const onMessage = (): void => {
+        child.off('exit', onExit);
+        child.unref();
+        child.channel?.unref();
+        resolve();
+      };
+      const onExit = (): void => {
+        child.off('message', onMessage);
+        this.#child = undefined;
+        reject(new Error(`the synthesiser ended while it spoke "${order.text}"`));
+      };
+      child.once('message', onMessage);
+      child.once('exit', onExit);
+      child.send(order);
+    });
+  }
+}
+
+async function readSpeech(path: string): Promise<Int16Array> {
+  const wav = await readFile(path);
+  assert.equal(wav.readUInt32LE(24), SAMPLE_RATE_HZ, 'flite spoke at another rate');
+  return readWav(wav);
+}
