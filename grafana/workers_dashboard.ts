@@ -187,7 +187,7 @@ export const WORKERS: DashboardSpec = {
           kind: 'lines',
           title: 'Bytes to and from accelerators',
           shows: 'Moved between the memory of the host and that of the device, per second.',
-          good: 'zero on the CPU; some 200 kB for each second of audio on CUDA, a third of it on WebGPU.',
+          good: 'zero on the CPU; up to 160 kB for each second of audio on CUDA, 65 kB on WebGPU.',
           otherwise: 'much more: the encoder’s output is not left on the device.',
           unit: 'perSecond',
           queries: [{ expr: query.perSecond('device_moved_bytes_total'), legend: 'bytes/s' }],

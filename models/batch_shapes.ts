@@ -1,10 +1,13 @@
 /** Shapes of the batches that float graphs run on. Pure functions of lengths. */
 import { SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
 import { BATCH_LENGTH_STEP_MS, BATCH_PADDING_MAX_RATIO } from '../pipeline/limits.ts';
+import { SAMPLES_PER_ENCODED_FRAME } from './moonshine_facts.ts';
 
+/** Samples by which the windows of the first convolution are apart. */
+const FRONT_STRIDE = 64;
 /** Length and stride of the encoder's convolutions, none of which pads. */
 const CONVOLUTIONS = [
-  { size: 127, stride: 64 },
+  { size: 127, stride: FRONT_STRIDE },
   { size: 7, stride: 3 },
   { size: 3, stride: 2 },
 ] as const;
@@ -23,10 +26,15 @@ export function frameCount(samples: number): number {
   return CONVOLUTIONS.reduce(shortened, samples);
 }
 
-/** The length that rows of at most `samples` are padded to: in steps, because a device prepares itself for each shape. */
+/**
+ * The length that rows of at most `samples` are padded to: in steps, because a device prepares itself for each shape,
+ * and so that after each convolution the next one's stride divides what is left: 384 n + 64 samples give 6 n, then
+ * 2 n − 2 positions, then n − 2 frames.
+ */
 export function paddedLength(samples: number): number {
-  const step = (SAMPLE_RATE_HZ * BATCH_LENGTH_STEP_MS) / 1_000;
-  return Math.ceil(samples / step) * step;
+  const stepFrames = Math.round((SAMPLE_RATE_HZ * BATCH_LENGTH_STEP_MS) / 1_000 / SAMPLES_PER_ENCODED_FRAME);
+  const steps = Math.ceil((samples - FRONT_STRIDE) / SAMPLES_PER_ENCODED_FRAME / stepFrames);
+  return steps * stepFrames * SAMPLES_PER_ENCODED_FRAME + FRONT_STRIDE;
 }
 
 /**

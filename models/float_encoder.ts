@@ -12,21 +12,40 @@ export interface FloatTarget {
 }
 
 /** The convolutions of the front, and by how much each shortens the audio. */
-const KERNELS = { conv1: 64, conv2: 3, conv3: 2 } as const;
+const STRIDES = { conv1: 64, conv2: 3, conv3: 2 } as const;
 const GROUP_NORM_EPSILON = 1e-5;
 
+/**
+ * A convolution of `[rows, length, channels]` as one product: positions are taken in blocks of a stride, and each
+ * window is a few blocks side by side, with weights of 0 behind the kernel's end. `length` must be a multiple of the
+ * stride. Convolutions proper would have CUDA look for the fastest program anew for each length and each batch size.
+ */
 function convolution(
   graph: GraphBuilder,
   published: PublishedGraph,
-  { name, input }: { readonly name: keyof typeof KERNELS; readonly input: Value },
+  { name, input }: { readonly name: keyof typeof STRIDES; readonly input: Value },
 ): Value {
   const { dims, elements } = published.kernel(name);
-  const inputs = [input, graph.constant(ELEMENT.float, dims, elements)];
-  if (name !== 'conv1') {
-    const bias = published.floats(`${name}.bias`);
-    inputs.push(graph.constant(ELEMENT.float, [bias.length], bias));
+  const [outputs = 0, channels = 0, size = 0] = dims;
+  const stride = STRIDES[name];
+  const blockCount = Math.ceil(size / stride);
+  const weights = new Float32Array(blockCount * stride * channels * outputs);
+  for (const [at, weight] of elements.entries()) {
+    const [output, rest] = [Math.floor(at / (channels * size)), at % (channels * size)];
+    const [channel, tap] = [Math.floor(rest / size), rest % size];
+    weights[(tap * channels + channel) * outputs + output] = weight;
   }
-  return graph.node('Conv', inputs, { kernel_shape: dims.slice(2), strides: [KERNELS[name]], pads: [0, 0] });
+  const blocks = graph.node('Reshape', [input, graph.integers([0, -1, stride * channels])]);
+  const shifted = Array.from({ length: blockCount }, (_, shift) => {
+    const end = shift === blockCount - 1 ? Number.MAX_SAFE_INTEGER : shift + 1 - blockCount;
+    return graph.node('Slice', [blocks, ...[[shift], [end], [1]].map((each) => graph.integers(each))]);
+  });
+  const windows = graph.node('Concat', shifted, { axis: 2 });
+  const matrix = graph.constant(ELEMENT.float, [weights.length / outputs, outputs], weights);
+  const product = graph.node('MatMul', [windows, matrix]);
+  if (name === 'conv1') return product;
+  const bias = graph.constant(ELEMENT.float, [outputs], published.floats(`${name}.bias`));
+  return graph.node('Add', [product, bias]);
 }
 
 /**
@@ -34,7 +53,7 @@ function convolution(
  * `share`, one over their count. In 32 bits whatever the graph's type: these sums are long.
  */
 function groupNorm(graph: GraphBuilder, published: PublishedGraph, value: Value): Value {
-  const mask = graph.input('front_mask', ELEMENT.float, ['rows', 1, 'fronts']);
+  const mask = graph.input('front_mask', ELEMENT.float, ['rows', 'fronts', 1]);
   const share = graph.input('front_share', ELEMENT.float, ['rows', 1, 1]);
   const axes = graph.integers([1, 2]);
   const scalar = (number: number): Value => graph.constant(ELEMENT.float, [], Float32Array.of(number));
@@ -46,7 +65,7 @@ function groupNorm(graph: GraphBuilder, published: PublishedGraph, value: Value)
   const deviation = graph.node('Sqrt', [graph.node('Add', [variance, scalar(GROUP_NORM_EPSILON)])]);
   const [gain, offset] = ['/groupnorm/Mul', '/groupnorm/Add'].map((node) => {
     const weights = published.weightsOf(node);
-    return graph.constant(ELEMENT.float, [weights.length, 1], weights);
+    return graph.constant(ELEMENT.float, [weights.length], weights);
   });
   const scaled = graph.node('Mul', [graph.node('Div', [centred, deviation]), gain ?? '']);
   return graph.node('Add', [scaled, offset ?? '']);
@@ -54,12 +73,11 @@ function groupNorm(graph: GraphBuilder, published: PublishedGraph, value: Value)
 
 function front(graph: GraphBuilder, published: PublishedGraph): Value {
   const pcm = graph.input('pcm', ELEMENT.float, ['rows', 'samples']);
-  const input = graph.node('Unsqueeze', [pcm, graph.integers([1])]);
+  const input = graph.node('Unsqueeze', [pcm, graph.integers([2])]);
   const first = graph.node('Tanh', [convolution(graph, published, { name: 'conv1', input })]);
   const normed = groupNorm(graph, published, first);
   const second = graph.contrib('Gelu', [convolution(graph, published, { name: 'conv2', input: normed })]);
-  const third = graph.contrib('Gelu', [convolution(graph, published, { name: 'conv3', input: second })]);
-  return graph.node('Transpose', [third], { perm: [0, 2, 1] });
+  return graph.contrib('Gelu', [convolution(graph, published, { name: 'conv3', input: second })]);
 }
 
 interface LayerParts {
@@ -91,8 +109,8 @@ function feedForward(
 }
 
 /**
- * The float encoder as an ONNX model. In: `pcm` `[rows, samples]`, zero behind a row's end; `front_mask` `[rows, 1,
- * fronts]`, 1 for each frame of the first convolution that holds audio only, else 0; `front_share` `[rows, 1, 1]`, one
+ * The float encoder as an ONNX model. In: `pcm` `[rows, samples]`, zero behind a row's end, of a length that
+ * `paddedLength` gives; `front_mask` `[rows, fronts, 1]`, 1 for each frame of the first convolution that holds audio only, else 0; `front_share` `[rows, 1, 1]`, one
  * over the count of such frames times channels; `frame_mask` `[rows, 1, 1, frames]`, 0 or a large negative number;
  * `positions` `[1, frames]`. Out: `hidden` `[rows, frames, width]` in the graph's type.
  */

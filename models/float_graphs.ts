@@ -132,7 +132,7 @@ export class FloatGraphs implements MoonshineEngine {
     }
     return {
       pcm: new Tensor('float32', pcm, [rows, samples]),
-      front_mask: new Tensor('float32', frontMask, [rows, 1, fronts]),
+      front_mask: new Tensor('float32', frontMask, [rows, fronts, 1]),
       front_share: new Tensor('float32', frontShare, [rows, 1, 1]),
       frame_mask: new Tensor('float32', frameMask, [rows, 1, 1, frames]),
       positions: new Tensor('int32', Int32Array.from({ length: frames }, countUp), [1, frames]),

@@ -1,6 +1,7 @@
 /** A recogniser by the name of its model: its weights found, prepared for this machine, and loaded. */
 import type { Recogniser } from '../pipeline/contracts.ts';
 import { SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
+import { DeviceError } from '../pipeline/errors.ts';
 import { BATCH_MAX_COUNT } from '../pipeline/limits.ts';
 import { findRecogniser } from './catalogue.ts';
 import { isAccelerator } from './device_options.ts';
@@ -96,7 +97,8 @@ export async function loadFloat(options: RecogniserOptions, types = FLOAT_TYPES)
     if (transcriptions[0]?.error === undefined) return recogniser;
     await recogniser.close();
   } catch (error) {
-    if (isLast) throw error;
+    // A device that is lost is lost for this process, in 32 bits too.
+    if (isLast || error instanceof DeviceError) throw error;
   }
   return loadFloat(options, others);
 }

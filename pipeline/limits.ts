@@ -308,6 +308,8 @@ export const HEARTBEAT_MAX_MS = 5_000;
 export const LATE_MESSAGE_GRACE_MS = 250;
 /** A worker above this is replaced when it is idle. Measured: 236 to 245 MB with the tiny model, warmed. */
 export const WORKER_RSS_MAX_BYTES = 1_536 * 1_024 * 1_024;
+/** The same beside accelerators: the libraries of CUDA and cuDNN alone can take more than a worker on the CPU may. */
+export const ACCELERATOR_RSS_MAX_BYTES = 4 * WORKER_RSS_MAX_BYTES;
 /**
  * A gateway that has not answered its supervisor for this long hangs. Longer than for workers: what ends with it is every
  * connection, and its event loop has been seen to stand still for a second on a machine with too much to do.

@@ -175,9 +175,9 @@ function addLoad(program: Command, shell: Shell): void {
 function addBench(program: Command, shell: Shell): void {
   const command = program
     .command('bench')
-    .description('find the best numbers of workers and threads for this machine')
+    .description('find the best numbers of workers and threads for the processors of this machine')
     .addOption(secondsOption());
-  const keys = ['model', 'device', 'partialIntervalMs', 'modelsDir', 'config'] as const;
+  const keys = ['model', 'partialIntervalMs', 'modelsDir', 'config'] as const;
   withSettings(command, keys).action(async (flags: Flags & { readonly seconds: number }) => {
     const { seconds, ...settings } = flags;
     const config = load(settings, shell);
@@ -371,9 +371,11 @@ function addQuarantine(program: Command, shell: Shell): void {
     .argument('<id>', 'id of a record whose audio was kept, or its beginning')
     .action(async (id: string, flags: JsonFlags) => {
       const { replayQuarantined } = await import('./quarantine_command.ts');
+      const { firstDeviceOf } = await import('./devices.ts');
       const { inferenceLauncher } = await import('./worker_launchers.ts');
       const { config, ...rest } = options(flags);
-      await finish(await replayQuarantined(id, { ...rest, launch: inferenceLauncher(config, {}) }));
+      const launch = inferenceLauncher(config, { device: firstDeviceOf(config.device) });
+      await finish(await replayQuarantined(id, { ...rest, launch }));
     });
   add('clear', 'remove one record, or all')
     .argument('[id]', 'id of a record, or its beginning')

@@ -3,7 +3,7 @@ import { findRecogniser } from '../models/catalogue.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { loadDecoderFactory } from '../pipeline/decoders.ts';
 import { WorkerInferencePool } from '../pipeline/inference_pool.ts';
-import { BATCH_OBJECTIVE_MS, BATCH_START_COUNT, WORKER_RSS_MAX_BYTES } from '../pipeline/limits.ts';
+import { BATCH_OBJECTIVE_MS, BATCH_START_COUNT, ACCELERATOR_RSS_MAX_BYTES } from '../pipeline/limits.ts';
 import { decodeCanary } from './canary.ts';
 import type { Config } from './config.ts';
 import { describeDeviceFault } from './device_advice.ts';
@@ -40,7 +40,7 @@ export async function tryDevice(device: string, { config, module }: TrialOptions
       clock: systemClock,
       random: Math.random,
       slotCount: 1,
-      rssMaxBytes: WORKER_RSS_MAX_BYTES,
+      rssMaxBytes: ACCELERATOR_RSS_MAX_BYTES,
       onDeath: ({ exit, cause }) => {
         resolve({ device, fault: describeDeviceFault(device, { cause, lastWords: exit.stderrTail }) });
       },

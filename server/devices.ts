@@ -17,6 +17,11 @@ export function devicesOf(setting: string): readonly string[] {
   });
 }
 
+/** For what needs one only; the CPU where the choice is left to the server. */
+export function firstDeviceOf(setting: string): string {
+  return setting === AUTO ? CPU : (devicesOf(setting)[0] ?? CPU);
+}
+
 /** True for what is not the CPU. */
 export function isAccelerator(device: string): boolean {
   return device !== CPU;

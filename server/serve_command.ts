@@ -14,8 +14,7 @@ import { ignoreStraySignals } from './stray_signals.ts';
 import { Supervisor } from './supervisor.ts';
 import { openSupervisorLink, type SupervisorLink } from './supervisor_link.ts';
 import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
-import { chooseDevice } from './device_trial.ts';
-import { AUTO, CPU } from './devices.ts';
+import { CPU } from './devices.ts';
 import { ensurePreparedForAccelerators } from './preparation.ts';
 
 /**
@@ -105,8 +104,7 @@ export async function serve(config: Config, io: ServeStreams): Promise<number> {
   try {
     const ended = await fetchModels(config, io, signals);
     if (ended !== undefined) return ended;
-    const device = config.device === AUTO ? await chooseDevice(config, io.log) : config.device;
-    server = await startServer({ ...config, device }, io.log, { supervisor: signals.supervisor });
+    server = await startServer(config, io.log, { supervisor: signals.supervisor });
     for (const warning of server.warnings) io.stderr.write(`earwitness: ${warning}\n`);
     return await serveUntil(signals, server, io);
   } finally {

@@ -4,7 +4,7 @@ import { samplesToMs } from '../pipeline/audio.ts';
 import { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { WorkerInferencePool, type InferenceJob, type SlotDevice } from '../pipeline/inference_pool.ts';
-import { BATCH_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../pipeline/limits.ts';
+import { ACCELERATOR_RSS_MAX_BYTES, BATCH_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../pipeline/limits.ts';
 import { countBatch } from '../pipeline/inference_stats.ts';
 import { contentHash } from '../pipeline/poison_memory.ts';
 import type { WorkerDeath } from '../pipeline/supervised_worker.ts';
@@ -63,7 +63,7 @@ export function createInferencePool(config: Config, context: PoolContext): Worke
     clock: systemClock,
     random: Math.random,
     slotCount: accelerators.length > 0 ? accelerators.length : config.inferenceWorkers,
-    rssMaxBytes: WORKER_RSS_MAX_BYTES,
+    rssMaxBytes: accelerators.length > 0 ? ACCELERATOR_RSS_MAX_BYTES : WORKER_RSS_MAX_BYTES,
     onBatch: (batch) => {
       countBatch(context.telemetry, batch);
     },

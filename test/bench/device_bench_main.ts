@@ -10,7 +10,7 @@ import { loadFloat, loadRecogniser } from '../../models/recogniser.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import type { Recogniser, RecognitionTask } from '../../pipeline/contracts.ts';
 import { WorkerInferencePool } from '../../pipeline/inference_pool.ts';
-import { BATCH_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
+import { BATCH_MAX_COUNT, ACCELERATOR_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
 import type { Scheduler } from '../../pipeline/scheduler.ts';
 import { transcribeOne } from '../../pipeline/single_recognition.ts';
 import { CPU } from '../../server/devices.ts';
@@ -145,7 +145,7 @@ async function readyPool(pump: () => void): Promise<WorkerInferencePool> {
       clock: systemClock,
       random: Math.random,
       slotCount: 1,
-      rssMaxBytes: WORKER_RSS_MAX_BYTES,
+      rssMaxBytes: ACCELERATOR_RSS_MAX_BYTES,
       onDeath: ({ exit }) => {
         reject(new Error(`the worker died: ${exit.stderrTail}`));
       },

@@ -21,7 +21,7 @@ function missing(): string | undefined {
 }
 
 describe('WebGPU on SwiftShader', { skip: reason }, () => {
-  it('[ACC6] a batch of speech has the text that the CPU gives, row by row', async () => {
+  it('[FGR6] a batch of speech has the text that the CPU gives, row by row', async () => {
     process.env['VK_DRIVER_FILES'] = SOFTWARE_DRIVER;
     const { phrase, words } = decodeCanary('en', await loadDecoderFactory());
     const tasks = [phrase, phrase.subarray(0, Math.round(phrase.length * 0.6))].map((pcm) => ({

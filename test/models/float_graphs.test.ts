@@ -35,7 +35,12 @@ describe('shapes of batches', () => {
     assert.deepEqual([126, 127, 190, 191].map(frontCount), [0, 1, 1, 2]);
     assert.equal(frameCount(msToSamples(24_000)), 998);
     assert.ok(frameCount(msToSamples(100)) > 0, 'the shortest audio has a frame');
-    assert.deepEqual([1, 8_000, 8_001].map(paddedLength), [8_000, 8_000, 16_000]);
+    for (const samples of [1_600, 8_000, 8_128, 8_129, msToSamples(30_000)]) {
+      const padded = paddedLength(samples);
+      const frames = (padded - 64) / 384;
+      assert.ok(padded >= samples && padded < samples + msToSamples(510) && Number.isInteger(frames));
+      assert.deepEqual([frontCount(padded), frameCount(padded)], [6 * frames, frames - 2]);
+    }
   });
 
   it('[BAT8] rows are grouped by length, each once, with a bounded part of padding', () => {
@@ -61,7 +66,7 @@ describe('shapes of batches', () => {
 });
 
 describe('16-bit numbers', () => {
-  it('[ACC1] are those of IEEE 754, rounded to even', () => {
+  it('[FGR1] are those of IEEE 754, rounded to even', () => {
     const cases: [number, number][] = [
       ...([
         [0, 0],
@@ -107,7 +112,7 @@ describe('Moonshine, float graphs', () => {
     await float.close();
   });
 
-  it('[ACC2] speech has the text that the graphs for processors give, in 32 and in 16 bits', async () => {
+  it('[FGR2] speech has the text that the graphs for processors give, in 32 and in 16 bits', async () => {
     const float16 = await loadFloat(options, ['float16']);
     for (const pcm of clips) {
       const { text } = await transcribeOne(quantised, { pcm, draft: [] });
@@ -117,7 +122,7 @@ describe('Moonshine, float graphs', () => {
     await float16.close();
   });
 
-  it(`[ACC3] ${MIX_COUNT} random mixes of lengths and drafts: each row of a batch is what it is alone`, async () => {
+  it(`[FGR3] ${MIX_COUNT} random mixes of lengths and drafts: each row of a batch is what it is alone`, async () => {
     const next = seededRandom(2_026);
     const alone = new Map<string, Transcription>();
     for (let mix = 0; mix < MIX_COUNT; mix++) {
@@ -142,7 +147,7 @@ describe('Moonshine, float graphs', () => {
     }
   });
 
-  it('[ACC4] a draft is verified in one run, and one that is all wrong changes nothing', async () => {
+  it('[FGR4] a draft is verified in one run, and one that is all wrong changes nothing', async () => {
     const [pcm = new Int16Array(0)] = clips;
     const plain = await transcribeOne(float, { pcm, draft: [] });
     const drafted = await transcribeOne(float, { pcm, draft: plain.tokens });
@@ -153,7 +158,7 @@ describe('Moonshine, float graphs', () => {
     assert.deepEqual([misled.tokens, misled.draftAcceptedTokens], [plain.tokens, 0]);
   });
 
-  it('[ACC5] silence has no words, and what is padded is counted', async () => {
+  it('[FGR5] silence has no words, and what is padded is counted', async () => {
     const long = concat(clips[0] ?? new Int16Array(0), silence(500));
     const short = silence(1_500);
     const { transcriptions, work } = await float.transcribe([
