@@ -5,9 +5,9 @@
  */
 import type { Clock } from './clock.ts';
 import type { AudioFormat } from './audio.ts';
-import { countAudioStats, type AudioStats } from './audio_stats.ts';
-import type { Endpointing, TrackEvent, TrackInput } from './contracts.ts';
-import type { TrackState } from './audio_track.ts';
+import type { AudioReply, AudioRequest, TrackEntry, TrackSettings } from './audio_messages.ts';
+import { countAudioStats } from './audio_stats.ts';
+import type { TrackEvent, TrackInput } from './contracts.ts';
 import { blankAudio } from './blank_audio.ts';
 import {
   AUDIO_POISON_REPEAT_MS,
@@ -36,45 +36,6 @@ import { Strikes } from './strikes.ts';
 import { isFromOutside, SupervisedWorker, type WorkerDeath, type WorkerStatus } from './supervised_worker.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { WorkerLauncher } from './worker_process.ts';
-
-/** What an audio path needs to know of its session. */
-export interface TrackSettings {
-  readonly format: AudioFormat;
-  readonly endpointing: Endpointing;
-  /** Position of the first sample; above 0 in a resumed session. */
-  readonly originSamples: number;
-}
-
-/** One step for one track. Track ids are never reused. */
-export type TrackEntry =
-  | {
-      readonly type: 'open';
-      readonly track: number;
-      readonly settings: TrackSettings;
-      readonly state?: TrackState;
-    }
-  | { readonly type: 'input'; readonly track: number; readonly seq: number; readonly input: TrackInput }
-  | { readonly type: 'close'; readonly track: number };
-
-export interface AudioRequest {
-  readonly type: 'entries';
-  readonly entries: readonly TrackEntry[];
-}
-
-export interface AudioReply {
-  readonly type: 'outputs';
-  readonly events: readonly { readonly track: number; readonly seq: number; readonly event: TrackEvent }[];
-  readonly checkpoints: readonly {
-    readonly track: number;
-    readonly inputSeq: number;
-    readonly state: TrackState;
-  }[];
-  /** The last input each of these tracks has used up, frames and all. 0: it is open. The highest number: it is gone. */
-  readonly taken: readonly { readonly track: number; readonly inputSeq: number }[];
-  /** Tracks ended by an exception. */
-  readonly failed: readonly number[];
-  readonly stats: AudioStats;
-}
 
 /** A session's audio path, wherever it runs. */
 export interface AudioTrack {
@@ -243,9 +204,10 @@ export class WorkerAudioPool implements AudioPool {
   #sendEntries(shard: Shard, entries: readonly TrackEntry[]): void {
     if (entries.length === 0) return;
     for (const entry of entries) {
-      const seq = seqOf(entry);
-      // The worker answers nothing for a track that is gone.
-      if (seq !== undefined && shard.tracks.has(entry.track)) shard.outstanding.set(entry.track, seq);
+      // Of a track that is gone the worker answers the end, and nothing else.
+      if (entry.type === 'close' || shard.tracks.has(entry.track)) {
+        shard.outstanding.set(entry.track, seqOf(entry));
+      }
     }
     shard.worker.send({ type: 'entries', entries });
   }

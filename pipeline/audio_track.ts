@@ -4,7 +4,7 @@
  */
 import { FRAME_SAMPLES, msToSamples } from './audio.ts';
 import { AudioSpan } from './audio_span.ts';
-import type { TrackSettings } from './audio_pool.ts';
+import type { TrackSettings, TrackSnapshot } from './audio_messages.ts';
 import type {
   AudioDecoder,
   AudioDecoderFactory,
@@ -22,22 +22,6 @@ import {
   FAULT_WINDOW_COUNT,
   FAULT_WINDOW_MAX_COUNT,
 } from './limits.ts';
-
-/** Everything a track needs to go on elsewhere. Plain data: it travels between processes. */
-export interface TrackState {
-  readonly decoder: Uint8Array;
-  readonly voice: VoiceState;
-  readonly segmenter: unknown;
-  /** The last samples of audio, up to the end of what is decoded: for looking back, and those not judged yet. */
-  readonly recent: Int16Array;
-  /** End of the audio decoded, of the audio judged, and of the audio sent on, as positions. */
-  readonly decodedSamples: number;
-  readonly judgedSamples: number;
-  readonly sentSamples: number;
-  readonly outputSeq: number;
-  readonly faults: readonly boolean[];
-  readonly inBurst: boolean;
-}
 
 /** The concrete parts of a track. */
 export interface TrackParts {
@@ -59,7 +43,8 @@ interface QueuedInput {
   readonly input: TrackInput;
 }
 
-export class AudioTrackState {
+/** A session's audio path where it runs. `state`: where another process was with it. */
+export class RunningTrack {
   readonly voice: VoiceState;
   readonly #output: TrackOutput;
   readonly #decoder: AudioDecoder;
@@ -81,7 +66,7 @@ export class AudioTrackState {
   constructor(
     settings: TrackSettings,
     parts: TrackParts,
-    options: { output: TrackOutput; state?: TrackState },
+    options: { output: TrackOutput; state?: TrackSnapshot },
   ) {
     const { output, state } = options;
     const { segmenters } = parts;
@@ -141,7 +126,7 @@ export class AudioTrackState {
   }
 
   /** The state and the input it includes, if enough has passed since the last time; call it between frames. */
-  checkpoint(): { readonly inputSeq: number; readonly state: TrackState } | undefined {
+  checkpoint(): { readonly inputSeq: number; readonly state: TrackSnapshot } | undefined {
     const decodedSamples = this.#recent.endSamples;
     const isDue =
       decodedSamples - this.#checkpointSamples >= msToSamples(CHECKPOINT_INTERVAL_MS) ||
@@ -149,7 +134,7 @@ export class AudioTrackState {
     if (!isDue) return undefined;
     this.#checkpointSamples = decodedSamples;
     this.#takenCount = 0;
-    const state: TrackState = {
+    const state: TrackSnapshot = {
       decoder: this.#decoder.snapshot(),
       voice: this.voice.slice(),
       segmenter: this.#segmenter.snapshot(),

@@ -1,7 +1,13 @@
 /** The inside of an audio worker: all its tracks, their frames judged together in one run of the voice detector. */
-import type { AudioReply, AudioRequest, TrackEntry } from './audio_pool.ts';
+import {
+  GONE_SEQ,
+  OPENING_SEQ,
+  type AudioReply,
+  type AudioRequest,
+  type TrackEntry,
+} from './audio_messages.ts';
 import type { AudioStats } from './audio_stats.ts';
-import { AudioTrackState, type TrackOutput, type TrackParts } from './audio_track.ts';
+import { RunningTrack, type TrackOutput, type TrackParts } from './audio_track.ts';
 import type { Clock } from './clock.ts';
 
 export interface AudioWorkerOptions {
@@ -18,7 +24,7 @@ type MutableStats = { -readonly [K in keyof AudioStats]: AudioStats[K] };
 
 export class AudioWorker {
   readonly #options: AudioWorkerOptions;
-  readonly #tracks = new Map<number, AudioTrackState>();
+  readonly #tracks = new Map<number, RunningTrack>();
   /** Tracks that have inputs. */
   readonly #pending = new Set<number>();
   #events: AudioReply['events'][number][] = [];
@@ -60,7 +66,7 @@ export class AudioWorker {
     } catch (error) {
       this.#options.onTrackFailed(error);
       this.#failed.push(id);
-      this.#taken.push({ track: id, inputSeq: Number.MAX_SAFE_INTEGER });
+      this.#taken.push({ track: id, inputSeq: GONE_SEQ });
       this.#pending.delete(id);
       const track = this.#tracks.get(id);
       this.#tracks.delete(id);
@@ -80,12 +86,12 @@ export class AudioWorker {
         const options = entry.state === undefined ? {} : { state: entry.state };
         this.#tracks.set(
           id,
-          new AudioTrackState(entry.settings, this.#options.parts, {
+          new RunningTrack(entry.settings, this.#options.parts, {
             output: this.#outputOf(id),
             ...options,
           }),
         );
-        this.#taken.push({ track: id, inputSeq: 0 });
+        this.#taken.push({ track: id, inputSeq: OPENING_SEQ });
         return;
       }
       case 'input': {
@@ -96,7 +102,7 @@ export class AudioWorker {
         return;
       }
       case 'close':
-        this.#taken.push({ track: id, inputSeq: Number.MAX_SAFE_INTEGER });
+        this.#taken.push({ track: id, inputSeq: GONE_SEQ });
         this.#tracks.get(id)?.close();
         this.#tracks.delete(id);
         this.#pending.delete(id);
@@ -121,9 +127,9 @@ export class AudioWorker {
   async #step(): Promise<void> {
     const { clock } = this.#options;
     const startedAtMs = clock.nowMs();
-    const ready: { readonly track: AudioTrackState; readonly id: number; readonly frame: Int16Array }[] = [];
+    const ready: { readonly track: RunningTrack; readonly id: number; readonly frame: Int16Array }[] = [];
     const checkpoints: AudioReply['checkpoints'][number][] = [];
-    const noteCheckpoint = (id: number, track: AudioTrackState): void => {
+    const noteCheckpoint = (id: number, track: RunningTrack): void => {
       const checkpoint = track.checkpoint();
       if (checkpoint !== undefined) checkpoints.push({ track: id, ...checkpoint });
     };

@@ -419,6 +419,11 @@ export const QUARANTINE_SWEEP_INTERVAL_MS = 30_000;
 export const CRASH_REPORTS_MAX_BYTES = 200 * 1_024 * 1_024;
 export const CRASH_REPORTS_MAX_COUNT = 1_000;
 /**
+ * How far the wall clock may go back, for a time zone or another source, without what is written then passing for the
+ * oldest of its folder. A file from further ahead comes from a clock that was wrong, and nothing is dated after it.
+ */
+export const CLOCK_BACK_MAX_MS = 12 * 60 * 60 * 1_000;
+/**
  * Crash reports, and quarantined contents, that may wait for a slow disk: a report has at most about 70 KB, an utterance 1 MB.
  * What comes on top is counted and logged, not written.
  */
@@ -552,6 +557,7 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [BATCH_MAX_COUNT, BATCH_READ_TOKENS_MAX_COUNT, 'each row can read its start token'],
   [BATCH_LENGTH_STEP_MS, RECOGNISER_PCM_MAX_MS, 'there are several lengths'],
   [SUSPECT_AGE_MAX_MS, QUARANTINE_AGE_MAX_MS, 'a suspicion ends before a verdict'],
+  [CLOCK_BACK_MAX_MS, QUARANTINE_AGE_MAX_MS, 'no poison is kept for more than twice its time'],
   [QUARANTINE_MAX_COUNT, POISON_MEMORY_MAX_COUNT, 'all that is on disk fits into memory'],
   [RECOGNISER_PCM_MAX_MS * 32, QUARANTINE_MAX_BYTES, 'the longest utterance fits the quarantine'],
   [STDERR_TAIL_MAX_BYTES, CRASH_REPORTS_MAX_BYTES, 'a report fits its folder'],

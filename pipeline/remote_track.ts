@@ -1,14 +1,20 @@
 /** A session's audio path and its worker, as the audio pool keeps them. */
-import type { AudioReply, AudioRequest, TrackEntry, TrackSettings } from './audio_pool.ts';
-import type { TrackState } from './audio_track.ts';
+import {
+  GONE_SEQ,
+  OPENING_SEQ,
+  type AudioReply,
+  type AudioRequest,
+  type TrackEntry,
+  type TrackSettings,
+  type TrackSnapshot,
+} from './audio_messages.ts';
 import type { Cancel } from './clock.ts';
 import type { TrackEvent, TrackInput } from './contracts.ts';
 import { INPUT_OVERHEAD_BYTES } from './limits.ts';
 import { Strikes } from './strikes.ts';
 import type { SupervisedWorker } from './supervised_worker.ts';
 
-/** Among the numbers of inputs, which begin at 1: the opening of a track, and what is before it. */
-export const OPENING_SEQ = 0;
+/** What is before the opening of a track, among the numbers of its inputs. */
 const NOTHING_SEQ = -1;
 
 /** One session's audio path as the pool keeps it: all that a replay needs, and what is held against it. */
@@ -17,7 +23,7 @@ export interface RemoteTrack {
   readonly settings: TrackSettings;
   readonly onEvent: (event: TrackEvent) => void;
   shard: Shard;
-  checkpoint: TrackState | undefined;
+  checkpoint: TrackSnapshot | undefined;
   /** Inputs after the checkpoint, in order. */
   log: { readonly seq: number; readonly input: TrackInput }[];
   logBytes: number;
@@ -86,15 +92,15 @@ export function inputEntries(track: RemoteTrack, afterSeq: number, lastSeq: numb
     .map(({ seq, input }) => ({ type: 'input', track: track.id, seq, input }));
 }
 
-/** The number an entry has among its track's inputs; undefined if no answer is owed to it. */
-export function seqOf(entry: TrackEntry): number | undefined {
+/** The number an entry has among its track's inputs. */
+export function seqOf(entry: TrackEntry): number {
   switch (entry.type) {
     case 'open':
       return OPENING_SEQ;
     case 'input':
       return entry.seq;
     case 'close':
-      return undefined;
+      return GONE_SEQ;
   }
 }
 
@@ -110,7 +116,7 @@ export function beginTrial(track: RemoteTrack): void {
 export function takeTrialEntries(track: RemoteTrack): TrackEntry[] {
   const entries = nextTrialEntries(track);
   const last = entries.at(-1);
-  if (last !== undefined) track.triedSeq = seqOf(last) ?? track.triedSeq;
+  if (last !== undefined) track.triedSeq = seqOf(last);
   return entries;
 }
 
@@ -154,7 +160,7 @@ export function openEntry(track: RemoteTrack): TrackEntry {
 }
 
 /** Takes over a checkpoint; the inputs it includes are not needed again. */
-export function trimLog(track: RemoteTrack, checkpoint: { inputSeq: number; state: TrackState }): void {
+export function trimLog(track: RemoteTrack, checkpoint: { inputSeq: number; state: TrackSnapshot }): void {
   track.checkpoint = checkpoint.state;
   const kept = track.log.findIndex((entry) => entry.seq > checkpoint.inputSeq);
   const dropped = track.log.splice(0, kept === -1 ? track.log.length : kept);

@@ -1,6 +1,6 @@
 /** The audio worker process: `node audio_worker_main.js <AudioWorkerSettings as JSON>`, started by the gateway. */
 import { AudioWorker } from '../pipeline/audio_worker.ts';
-import type { AudioReply, AudioRequest } from '../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../pipeline/audio_messages.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { loadDecoderFactory } from '../pipeline/decoders.ts';
 import { SILERO_SEGMENTERS } from '../vad/segmenter.ts';

@@ -1,5 +1,5 @@
 /** The command line: which command, with which settings, and how failures are told. */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../pipeline/errors.ts';
 import { loadConfig, type Config, type Flags } from './config.ts';
 import { choiceOption, secondsOption, speedOption, tokenOption } from './cli_options.ts';
@@ -20,6 +20,7 @@ import { withLoadFlags, type LoadFlags } from './load_flags.ts';
 import { written } from './output.ts';
 import type { QuarantineCommandOptions } from './quarantine_command.ts';
 import { SETTING_KEYS, type SettingKey } from './settings.ts';
+import { isSupervised, SUPERVISED_ARGUMENT } from './supervisor_link.ts';
 import { VERSION } from './version.ts';
 
 /** Exit status for a command line that makes no sense. */
@@ -103,20 +104,28 @@ function createProgram(shell: Shell): Command {
   return program;
 }
 
+interface ServeFlags extends Flags {
+  readonly supervise: boolean;
+  readonly supervised: boolean;
+}
+
 function addServe(program: Command, shell: Shell): void {
   const command = program
     .command('serve')
     .description('serve until SIGTERM or SIGINT')
-    .option('--no-supervise', 'run the gateway in this process, for systemd and containers that restart it');
-  withSettings(command, SETTING_KEYS).action(async (flags: Flags & { readonly supervise: boolean }) => {
+    .option('--no-supervise', 'run the gateway in this process, for systemd and containers that restart it')
+    .addOption(new Option(SUPERVISED_ARGUMENT).default(false).hideHelp());
+  withSettings(command, SETTING_KEYS).action(async ({ supervise, supervised, ...flags }: ServeFlags) => {
+    const hasSupervisor = isSupervised(supervised);
     // What was ignored in making it was told by the supervisor, if there is one.
-    const config = process.send === undefined ? load(flags, shell) : loadConfig(flags).config;
+    const config = hasSupervisor ? loadConfig(flags).config : load(flags, shell);
     const { serve, superviseServe } = await import('./serve_command.ts');
     await withLog(config, shell.stderr, async (log) => {
       const { stdout, stderr } = shell;
-      const running = flags.supervise
-        ? superviseServe(shell.args.slice(1), config, log)
-        : serve(config, { log, stdout, stderr });
+      const running =
+        supervise && !hasSupervisor
+          ? superviseServe(shell.args.slice(1), config, log)
+          : serve(config, { log, stdout, stderr, isSupervised: hasSupervisor });
       shell.finish(await running);
     });
   });

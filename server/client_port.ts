@@ -7,19 +7,21 @@ import {
   statusOf,
   type Dialect,
   type Opening,
+  type PostedRequest,
   type RequestRefusal,
   type Responder,
   type TextAnswer,
 } from './dialect.ts';
 import type { Log } from './log.ts';
 import type { PageFiles } from './page_files.ts';
-import { announcesBody, errorAnswer } from './request_head.ts';
+import { errorAnswer } from './request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
 import { certificateExpirySeconds, readTlsFiles } from './tls_files.ts';
 import type { TrustedProxies } from './trusted_proxies.ts';
 import type {
   HttpAnswer,
   HttpRequest,
+  HttpVerdict,
   ListenOptions,
   RequestHead,
   TlsFiles,
@@ -29,6 +31,12 @@ import type {
 } from './transport.ts';
 
 type Accepted = Extract<UpgradeAnswer, { accept: true }>;
+
+/** Whose a path is that is posted to, and who answers there. */
+interface Posted {
+  readonly dialect: Dialect;
+  readonly respond: Responder;
+}
 
 export interface ClientPortOptions {
   readonly transport: Transport;
@@ -56,7 +64,6 @@ export class ClientPort {
       events: {
         clientAddress: (head) => this.#options.trustedProxies.clientAddress(head),
         upgrade: (request) => this.#upgrade(request),
-        head: (head) => this.#answerHead(head),
         http: (request) => this.#answer(request),
         fault: (error) => {
           this.#options.telemetry.count('errors_total', { class: 'internal' });
@@ -134,18 +141,8 @@ export class ClientPort {
     };
   }
 
-  /** Answers what has sent too many requests, or a body that nobody here wants, before it is read. */
-  #answerHead(head: RequestHead): HttpAnswer | undefined {
-    const tooMany = this.#refuseRate(head);
-    if (tooMany !== undefined) return tooMany;
-    return announcesBody(head) && this.#posted(head) === undefined ? answerPlainly(head) : undefined;
-  }
-
   /** Who answers what is posted to this path. */
-  #posted({
-    method,
-    path,
-  }: RequestHead): { readonly dialect: Dialect; readonly respond: Responder } | undefined {
+  #posted({ method, path }: RequestHead): Posted | undefined {
     if (method !== 'POST') return undefined;
     for (const dialect of this.#options.dialects) {
       const respond = dialect.posts?.get(path);
@@ -154,23 +151,37 @@ export class ClientPort {
     return undefined;
   }
 
-  async #answer(request: HttpRequest): Promise<HttpAnswer> {
+  /** Whatever can be refused is before its body is read; a body that nobody wants is not read at all. */
+  #answer(request: HttpRequest): HttpVerdict | Promise<HttpVerdict> {
+    const tooMany = this.#refuseRate(request);
+    if (tooMany !== undefined) return tooMany;
     const posted = this.#posted(request);
-    if (posted === undefined) return this.#get(request);
-    const { dialect, respond } = posted;
+    return posted === undefined ? this.#get(request) : this.#enter(posted, request);
+  }
+
+  /** Lets somebody in with what is posted, for as long as an answer is waited for. */
+  async #enter({ dialect, respond }: Posted, request: HttpRequest): Promise<HttpVerdict> {
+    const { ended } = request;
     const entrance = await this.#options.access.enter(request);
     if (!entrance.isAdmitted) return this.#refuseEntrance(entrance, dialect);
+    if (ended.aborted) entrance.leave();
+    else ended.addEventListener('abort', entrance.leave);
+    const refusal = this.#options.registry.refusal();
+    if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
+    return (body) => this.#respond({ dialect, respond }, { ...request, body, caller: entrance.caller });
+  }
+
+  async #respond({ dialect, respond }: Posted, request: PostedRequest): Promise<HttpAnswer> {
+    // The body may have been a while on its way.
+    const refusal = this.#options.registry.refusal();
+    if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
+    this.#options.telemetry.count('admissions_total', { dialect: dialect.name, form: 'request' });
     try {
-      const refusal = this.#options.registry.refusal();
-      if (refusal !== undefined) return this.#refuseSession(refusal, dialect);
-      this.#options.telemetry.count('admissions_total', { dialect: dialect.name, form: 'request' });
-      return await respond(request, entrance.caller);
+      return await respond(request);
     } catch (error) {
       if (!(error instanceof TranscriptionError)) throw error;
       countError(this.#options.telemetry, error);
       return dialect.refuse({ status: statusOf(error), error });
-    } finally {
-      entrance.leave();
     }
   }
 

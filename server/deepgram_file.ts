@@ -3,13 +3,13 @@ import { createHash, randomUUID } from 'node:crypto';
 import { ProtocolError } from '../pipeline/errors.ts';
 import { alternativeOf, metadataOf, seconds, type Alternative } from './deepgram_messages.ts';
 import { readParameters } from './deepgram_parameters.ts';
-import type { DialectParts } from './dialect.ts';
+import type { DialectParts, PostedRequest } from './dialect.ts';
 import { hearRecording, type HeardRecording } from './recording.ts';
-import type { HttpAnswer, HttpRequest } from './transport.ts';
+import type { HttpAnswer } from './transport.ts';
 
-/** Transcribes the body of a request. Throws `TranscriptionError`. */
-export async function answerFile(request: HttpRequest, parts: DialectParts): Promise<HttpAnswer> {
-  const { query, headers, body } = request;
+/** Transcribes the body of a request. Throws as a `Responder` does. */
+export async function answerFile(request: PostedRequest, parts: DialectParts): Promise<HttpAnswer> {
+  const { query, headers, body, ended } = request;
   if (headers.get('content-type')?.startsWith('application/json') === true) {
     throw new ProtocolError(
       'bad_settings',
@@ -26,7 +26,7 @@ export async function answerFile(request: HttpRequest, parts: DialectParts): Pro
   const { format, endpointing, isFormatted, hasUtterances, channelCount } = parameters;
   const createdAt = parts.now();
   const heard = await hearRecording(
-    { dialect: 'deepgram', bytes: body, format, endpointing, words: true },
+    { dialect: 'deepgram', bytes: body, ended, format, endpointing, words: true },
     parts,
   );
   const origin = { requestId: randomUUID(), model: parts.defaults.model };

@@ -50,8 +50,14 @@ export interface Opening {
 /** An HTTP answer in text. */
 export type TextAnswer = HttpAnswer & { readonly body: string };
 
-/** Answers a request over HTTP, of somebody who was let in. Throws `TranscriptionError`. */
-export type Responder = (request: HttpRequest, caller: Caller) => Promise<HttpAnswer>;
+/** A request over HTTP with its body, of somebody who was let in. */
+export interface PostedRequest extends HttpRequest {
+  readonly body: Uint8Array;
+  readonly caller: Caller;
+}
+
+/** Answers a request over HTTP. Throws `TranscriptionError`, and the reason of `ended` once nobody waits for it. */
+export type Responder = (request: PostedRequest) => Promise<HttpAnswer>;
 
 export interface Dialect {
   readonly name: DialectName;

@@ -6,15 +6,14 @@ import {
   CLIENT_SECRET_MIN_SECONDS,
   CLIENT_SECRET_SECONDS,
 } from '../pipeline/limits.ts';
-import type { Caller } from './access.ts';
 import { EPHEMERAL_PREFIX } from './credentials.ts';
-import type { DialectParts, RequestRefusal, Responder, TextAnswer } from './dialect.ts';
+import type { DialectParts, PostedRequest, RequestRefusal, Responder, TextAnswer } from './dialect.ts';
 import { describeFaults, objectOf, oneOf, textOf, wholeNumber } from './field_rules.ts';
 import { initialSettings, sessionObject } from './openai_session.ts';
 import { hearRecording, type HeardRecording } from './recording.ts';
 import { checkLanguage } from './spoken_language.ts';
 import { renderTranscript } from '../client/transcript_format.ts';
-import type { HttpAnswer, HttpRequest } from './transport.ts';
+import type { HttpAnswer } from './transport.ts';
 
 const FORM = objectOf({
   file: z.instanceof(Blob, { error: 'expected a file' }),
@@ -35,7 +34,7 @@ const SECRET = objectOf({
 export function openaiPosts(parts: DialectParts): ReadonlyMap<string, Responder> {
   return new Map<string, Responder>([
     ['/v1/audio/transcriptions', (request) => answerFile(request, parts)],
-    ['/v1/realtime/client_secrets', (request, caller) => answerSecret(request, { parts, caller })],
+    ['/v1/realtime/client_secrets', (request) => answerSecret(request, parts)],
   ]);
 }
 
@@ -47,7 +46,7 @@ export function refuseRequest({ status, error, headers }: RequestRefusal): TextA
   return { status, headers: { 'Content-Type': 'application/json', ...headers }, body };
 }
 
-async function answerFile(request: HttpRequest, parts: DialectParts): Promise<HttpAnswer> {
+async function answerFile(request: PostedRequest, parts: DialectParts): Promise<HttpAnswer> {
   const form = await readForm(request);
   const { model, silenceMs, maxUtteranceMs } = parts.defaults;
   if (form.language !== undefined && form.language !== '') checkLanguage(form.language, model);
@@ -56,6 +55,7 @@ async function answerFile(request: HttpRequest, parts: DialectParts): Promise<Ht
     {
       dialect: 'openai',
       bytes: new Uint8Array(await form.file.arrayBuffer()),
+      ended: request.ended,
       format: { encoding: 'auto', sampleRateHz: 16_000, channels: 1 },
       endpointing: { silenceMs, maxUtteranceMs },
       words: hasWords,
@@ -117,7 +117,7 @@ function plain(body: string): HttpAnswer {
 }
 
 /** Reads `multipart/form-data`. Throws `ProtocolError` (`bad_settings`) that names every field that is wrong. */
-async function readForm({ headers, body }: HttpRequest): Promise<Form> {
+async function readForm({ headers, body }: PostedRequest): Promise<Form> {
   const type = headers.get('content-type') ?? '';
   const wrong = new ProtocolError('bad_settings', 'send multipart/form-data with a `file`');
   if (!type.startsWith('multipart/form-data')) throw wrong;
@@ -134,10 +134,7 @@ async function readForm({ headers, body }: HttpRequest): Promise<Form> {
 }
 
 /** A token of the caller's key, in the form that clients expect of a key for a browser. */
-async function answerSecret(
-  { body }: HttpRequest,
-  { parts, caller }: { readonly parts: DialectParts; readonly caller: Caller },
-): Promise<HttpAnswer> {
+async function answerSecret({ body, caller }: PostedRequest, parts: DialectParts): Promise<HttpAnswer> {
   const wanted = checked(SECRET, parseBody(body));
   const lifeSeconds = wanted.expires_after?.seconds ?? CLIENT_SECRET_SECONDS;
   const token = await parts.tokens.issueToken(caller, lifeSeconds * 1_000);

@@ -2,9 +2,10 @@
  * A folder of small files that nobody else may read: written whole or not at all, bounded in count, bytes and age.
  * Files that do not bear its names are left alone.
  */
-import { open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { open, readdir, rename, stat, unlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isOpenToOthers, makePrivateFolder } from '../models/new_folder.ts';
+import { CLOCK_BACK_MAX_MS } from '../pipeline/limits.ts';
 
 /** What is needed of node:fs, so that tests can have full and slow disks. */
 export interface FileSystem {
@@ -16,6 +17,8 @@ export interface FileSystem {
   facts(path: string): Promise<{ readonly bytes: number; readonly modifiedAtMs: number }>;
   /** Creates a file with mode 0600; fails if it is there. */
   create(path: string, content: Uint8Array): Promise<void>;
+  /** Sets the time a file was modified at. */
+  stamp(path: string, atMs: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
 }
@@ -38,6 +41,7 @@ export const diskFileSystem: FileSystem = {
       await file.close();
     }
   },
+  stamp: (path, atMs) => utimes(path, atMs / 1_000, atMs / 1_000),
   rename,
   remove: unlink,
 };
@@ -101,13 +105,24 @@ export class PrivateFolder {
     await this.#files.makeFolder(this.path);
     try {
       await this.#files.create(temporary, content);
-      const { bytes } = await this.#files.facts(temporary);
+      const { bytes, modifiedAtMs } = await this.#files.facts(temporary);
       if (bytes !== content.length) throw new Error(`${bytes} of ${content.length} bytes were written`);
+      const atMs = await this.#timeAfterOthers(modifiedAtMs);
+      if (atMs > modifiedAtMs) await this.#files.stamp(temporary, atMs);
       await this.#files.rename(temporary, join(this.path, name));
     } catch (error) {
       await this.#removeQuietly(`${name}${TEMPORARY_SUFFIX}`);
       throw error;
     }
+  }
+
+  /** The time of a file that is written now: later than that of any other, though the clock may have gone back since. */
+  async #timeAfterOthers(nowMs: number): Promise<number> {
+    const times = (await this.#entries())
+      .filter(({ name }) => !name.endsWith(TEMPORARY_SUFFIX))
+      .map(({ modifiedAtMs }) => modifiedAtMs)
+      .filter((atMs) => atMs - nowMs <= CLOCK_BACK_MAX_MS);
+    return Math.max(nowMs, ...times.map((atMs) => atMs + 1));
   }
 
   async remove(name: string): Promise<void> {
@@ -119,7 +134,7 @@ export class PrivateFolder {
     return (await this.#files.list(this.path)).filter((name) => this.#isOurs(name));
   }
 
-  /** Removes records, the oldest first, until the bounds hold. */
+  /** Removes records, those that were written first before the others, until the bounds hold. */
   async prune(): Promise<void> {
     const { maxCount, maxBytes, maxAgeMs = Infinity } = this.#options.bounds;
     const records = groupByRecord(await this.#entries());

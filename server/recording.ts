@@ -16,6 +16,8 @@ import { PacedInput } from './paced_input.ts';
 /** A file as it was sent, and how it is to be heard. */
 export interface Recording extends Pick<SessionSettings, 'dialect' | 'format' | 'endpointing' | 'words'> {
   readonly bytes: Uint8Array;
+  /** Aborted once nobody waits for its text any more. */
+  readonly ended: AbortSignal;
 }
 
 /** All that was said in it. */
@@ -27,13 +29,14 @@ export interface HeardRecording {
 
 /**
  * Transcribes a file. Rejects with a `TranscriptionError`: `bad_settings` for one that is no file, `unsupported_audio`,
- * `overloaded`, `message_too_large` if it cannot be heard within RECORDED_MAX_MS.
+ * `overloaded`, `message_too_large` if it cannot be heard within RECORDED_MAX_MS; and with the reason of `ended`.
  */
 export async function hearRecording(
   recording: Recording,
   { registry, clock }: Pick<DialectParts, 'registry' | 'clock'>,
 ): Promise<HeardRecording> {
-  const { bytes, ...audio } = recording;
+  const { bytes, ended, ...audio } = recording;
+  ended.throwIfAborted();
   if (bytes.length === 0) throw new ProtocolError('bad_settings', 'send the file as the body');
   if (audio.format.encoding === 'opus') {
     throw new ProtocolError('bad_settings', 'Opus packets need a container to be a file: Ogg or WebM');
@@ -65,6 +68,10 @@ export async function hearRecording(
         registry.abandon(session, 'failed');
         const what = `a file must be heard within ${RECORDED_MAX_MS / 1_000} s; send it in parts, or over a WebSocket`;
         reject(new LimitError('message_too_large', what));
+      });
+      ended.addEventListener('abort', () => {
+        registry.abandon(session, 'abandoned');
+        reject(ended.reason as Error);
       });
       for (const piece of slicesOf(bytes, RECORDED_PIECE_BYTES)) input.push(() => session.push(piece));
       input.push(() => {

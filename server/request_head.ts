@@ -88,11 +88,6 @@ export function handshakeFault(head: RequestHead): HttpAnswer | undefined {
   return undefined;
 }
 
-/** True if a body is to follow the head. */
-export function announcesBody({ headers }: RequestHead): boolean {
-  return headers.has('transfer-encoding') || (headers.get('content-length') ?? '0') !== '0';
-}
-
 /** The length of the body that is announced, or the answer to a request whose body is not taken. */
 export function announcedBodyBytes(head: RequestHead, maxBytes: number): number | HttpAnswer {
   if (head.headers.has('transfer-encoding')) {
@@ -151,20 +146,6 @@ export function checkedUpgradeAnswer(
   checkHeaders(answer.headers ?? {});
   assert(answer.protocol === undefined || protocols.includes(answer.protocol), 'a protocol nobody offered');
   return answer;
-}
-
-/** What the owner answers to a head alone; undefined if it wants to see the body. Never throws. */
-export function headAnswer(
-  head: RequestHead,
-  { head: ask, fault }: Pick<TransportEvents, 'head' | 'fault'>,
-): HttpAnswer | undefined {
-  try {
-    const answer = ask(head);
-    return answer === undefined ? undefined : checkedHttpAnswer(answer);
-  } catch (error) {
-    fault(error);
-    return FAULT_ANSWER;
-  }
 }
 
 function checkHeaders(headers: Readonly<Record<string, string>>): void {

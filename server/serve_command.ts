@@ -10,9 +10,9 @@ import { startServer, type RunningServer } from './gateway.ts';
 import type { RootLog } from './log.ts';
 import { ensureModels, type Output } from './models_command.ts';
 import { reportArguments } from './node_report.ts';
+import { watchSignals, type SignalWatch } from './signal_watch.ts';
 import { ignoreStraySignals } from './stray_signals.ts';
 import { Supervisor } from './supervisor.ts';
-import { openSupervisorLink, type SupervisorLink } from './supervisor_link.ts';
 import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
 import { CPU } from './devices.ts';
 import { ensurePreparedForAccelerators } from './preparation.ts';
@@ -81,8 +81,9 @@ class WrittenReports implements Telemetry {
   }
 }
 
-/** Where the program speaks. */
-export interface ServeStreams {
+/** Where the program speaks, and whether to a supervisor too. */
+export interface ServeIo {
+  readonly isSupervised: boolean;
   readonly log: RootLog;
   readonly stdout: Output;
   readonly stderr: Output;
@@ -92,8 +93,8 @@ export interface ServeStreams {
  * Serves until SIGTERM or SIGINT, which count from the first moment on; resolves to the exit status. A second signal
  * ends the process at once. SIGHUP has keys and certificate read again.
  */
-export async function serve(config: Config, io: ServeStreams): Promise<number> {
-  const signals = watchSignals();
+export async function serve(config: Config, io: ServeIo): Promise<number> {
+  const signals = watchSignals(io.isSupervised);
   let server: RunningServer | undefined;
   const reload = (): void => {
     // Never rejects: what went wrong is in the log. A server that is only starting reads them anyway.
@@ -104,7 +105,8 @@ export async function serve(config: Config, io: ServeStreams): Promise<number> {
   try {
     const ended = await fetchModels(config, io, signals);
     if (ended !== undefined) return ended;
-    server = await startServer(config, io.log, { supervisor: signals.supervisor });
+    const { supervisor } = signals;
+    server = await startServer(config, io.log, supervisor === undefined ? {} : { supervisor });
     for (const warning of server.warnings) io.stderr.write(`earwitness: ${warning}\n`);
     return await serveUntil(signals, server, io);
   } finally {
@@ -119,7 +121,7 @@ export async function serve(config: Config, io: ServeStreams): Promise<number> {
 /** Has the weights there, prepared. Resolves to the exit status if the signals end it first. */
 async function fetchModels(
   { modelsDir, model, device }: Config,
-  { stderr }: ServeStreams,
+  { stderr }: ServeIo,
   signals: SignalWatch,
 ): Promise<number | undefined> {
   const ids = [model, SILERO_VAD_V5.id];
@@ -147,14 +149,14 @@ async function fetchModels(
 async function serveUntil(
   signals: SignalWatch,
   server: RunningServer,
-  { log, stdout }: ServeStreams,
+  { log, stdout }: ServeIo,
 ): Promise<number> {
   const early = await Promise.race([server.ready, signals.first]);
   if (early !== undefined) return stop(early);
   const { url, adminUrl, voskUrl } = server;
   stdout.write(`Earwitness listens on ${url} (metrics and health on ${adminUrl})\n`);
   if (voskUrl !== undefined) stdout.write(`vosk clients find it on ${voskUrl}\n`);
-  signals.supervisor.ready({
+  signals.supervisor?.ready({
     port: portOf(url),
     adminPort: portOf(adminUrl),
     ...(voskUrl === undefined ? {} : { voskPort: portOf(voskUrl) }),
@@ -170,51 +172,4 @@ async function serveUntil(
 
 function portOf(url: string): number {
   return Number(new URL(url).port);
-}
-
-/** The first two requests to stop. */
-interface SignalWatch {
-  readonly first: Promise<string>;
-  readonly second: Promise<string>;
-  /** Aborted by the first. */
-  readonly asked: AbortSignal;
-  readonly wasAskedTwice: boolean;
-  readonly supervisor: SupervisorLink;
-  close(): void;
-}
-
-/**
- * Under a supervisor only what it says counts: a signal to the whole group, from a terminal or from systemd, reaches
- * both, and the supervisor passes it on. A supervisor that has gone is a request too.
- */
-function watchSignals(): SignalWatch {
-  const resolvers: ((name: string) => void)[] = [];
-  const next = (): Promise<string> =>
-    new Promise((resolve) => {
-      resolvers.push(resolve);
-    });
-  const [first, second] = [next(), next()];
-  const asking = new AbortController();
-  const hear = (name: string): void => {
-    resolvers.shift()?.(name);
-    asking.abort();
-  };
-  const supervisor = openSupervisorLink(hear);
-  const onSignal = (name: NodeJS.Signals): void => {
-    if (!supervisor.isSupervised) hear(name);
-  };
-  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  return {
-    first,
-    second,
-    asked: asking.signal,
-    get wasAskedTwice() {
-      return resolvers.length === 0;
-    },
-    supervisor,
-    close: () => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
-      supervisor.close();
-    },
-  };
 }

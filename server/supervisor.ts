@@ -15,7 +15,12 @@ import {
 import { decideRestart, NO_DEATHS, withDeath, type DeathHistory } from '../pipeline/restart_policy.ts';
 import type { CrashFacts } from './crash_reports.ts';
 import type { Log } from './log.ts';
-import type { GatewayMessage, GatewayPorts, SupervisorMessage } from './supervisor_link.ts';
+import {
+  SUPERVISED_ARGUMENT,
+  type GatewayMessage,
+  type GatewayPorts,
+  type SupervisorMessage,
+} from './supervisor_link.ts';
 
 export interface SupervisorOptions {
   /** The program, and its arguments but for what the supervisor adds. */
@@ -130,7 +135,7 @@ export class Supervisor {
     const { modulePath, args, execArgv, log } = this.#options;
     this.#startCount++;
     return new Promise((resolve) => {
-      const gateway = fork(modulePath, [...args, '--no-supervise', ...this.#portArgs], {
+      const gateway = fork(modulePath, [...args, SUPERVISED_ARGUMENT, ...this.#portArgs], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         execArgv: [...process.execArgv, ...execArgv],
       });

@@ -27,54 +27,56 @@ export type GatewayMessage =
   /** The exception that is about to end it. */
   | { readonly type: 'lastWords'; readonly words: string };
 
+/** What a supervisor adds to the arguments of its gateway. */
+export const SUPERVISED_ARGUMENT = '--supervised';
+
+/**
+ * Whether a supervisor of ours is above this process: it says so in the arguments, for others may have started us with
+ * a channel of their own (PM2, a test); and who gave the argument by hand has none.
+ */
+export function isSupervised(hasArgument: boolean): boolean {
+  return hasArgument && process.send !== undefined;
+}
+
 export interface SupervisorLink {
-  /** False where nobody is above this process. */
-  readonly isSupervised: boolean;
   /** As the supervisor last told them. */
   readonly counts: { readonly restarts: number; readonly reports: number };
   ready(ports: GatewayPorts): void;
   close(): void;
 }
 
-/** Answers the supervisor, if there is one. `onStop` hears that it wants an end, or that it has gone. */
+/** Answers the supervisor above this process. `onStop` hears that it wants an end, or that it has gone. */
 export function openSupervisorLink(onStop: (reason: string) => void): SupervisorLink {
-  // Others may have started us with a channel of their own (PM2, a test): ours is who asks for signs of life.
-  let isSupervised = false;
   let counts = { restarts: 0, reports: 0 };
   const tell = (message: GatewayMessage): void => {
     if (process.connected) process.send?.(message);
   };
-  const hear = (message: SupervisorMessage | null): void => {
-    switch (message?.type) {
+  const hear = (message: SupervisorMessage): void => {
+    switch (message.type) {
       case 'ping':
-        isSupervised = true;
         counts = { restarts: message.restarts, reports: message.reports };
         tell({ type: 'pong', rssBytes: process.memoryUsage.rss() });
         return;
       case 'stop':
         onStop('the supervisor asks');
-        return;
-      case undefined:
-      // Said by somebody else.
     }
   };
   const mourn = (): void => {
-    if (isSupervised) onStop('the supervisor has gone');
+    onStop('the supervisor has gone');
   };
   const confess = (error: unknown): void => {
     const words = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    if (isSupervised) tell({ type: 'lastWords', words: words.slice(0, LAST_WORDS_MAX_LENGTH) });
+    tell({ type: 'lastWords', words: words.slice(0, LAST_WORDS_MAX_LENGTH) });
   };
   process.on('message', hear).on('disconnect', mourn).on('uncaughtExceptionMonitor', confess);
+  // While this process was loading nobody heard it go.
+  if (!process.connected) mourn();
   return {
-    get isSupervised() {
-      return isSupervised;
-    },
     get counts() {
       return counts;
     },
     ready: (ports) => {
-      if (isSupervised) tell({ type: 'ready', ...ports });
+      tell({ type: 'ready', ...ports });
     },
     close: () => {
       process.off('message', hear).off('disconnect', mourn).off('uncaughtExceptionMonitor', confess);

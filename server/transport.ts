@@ -76,11 +76,17 @@ export interface ConnectionListener {
   closed(code: number): void;
 }
 
-/** Any other request. */
+/** Any other request, before its body is read. */
 export interface HttpRequest extends RequestHead {
-  /** At most HTTP_BODY_MAX_BYTES; empty if there was none. Owned by the receiver. */
-  readonly body: Uint8Array;
+  /** Aborted once nobody waits for an answer any more: it was given, came too late, or the client has left. */
+  readonly ended: AbortSignal;
 }
+
+/** Answers a request whose body it was given: at most HTTP_BODY_MAX_BYTES, empty if there was none, the receiver's own. */
+export type BodyReceiver = (body: Uint8Array) => HttpAnswer | Promise<HttpAnswer>;
+
+/** What becomes of a request by its head: an answer, and its body is not read, or whoever answers once that has come. */
+export type HttpVerdict = HttpAnswer | BodyReceiver;
 
 /** An answer. The transport adds `Content-Length` and `Connection: close`, and leaves out the body of a HEAD. */
 export interface HttpAnswer {
@@ -98,9 +104,7 @@ export interface TransportEvents {
   /** Who a request is from, if not from where its connection is; asked before anything else. Must not throw. */
   readonly clientAddress?: (head: RequestHead) => string;
   upgrade(request: UpgradeRequest): UpgradeAnswer | Promise<UpgradeAnswer>;
-  /** Asked first of a request that is no WebSocket: an answer refuses it, and its body is not read. */
-  head(head: RequestHead): HttpAnswer | undefined;
-  http(request: HttpRequest): HttpAnswer | Promise<HttpAnswer>;
+  http(request: HttpRequest): HttpVerdict | Promise<HttpVerdict>;
   readonly fault: (error: unknown) => void;
   /** A client broke one of the transport's own bounds, and has been or will be cut off or refused for it. Must not throw. */
   readonly limitReached: (limit: TransportLimit) => void;

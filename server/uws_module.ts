@@ -27,6 +27,9 @@ export interface UwsResponse {
   onAborted(act: () => void): UwsResponse;
   /** `bytes` is detached when `act` returns. */
   onData(act: (bytes: ArrayBuffer, isLast: boolean) => void): UwsResponse;
+  /** Stops reading from the socket; what has been read already still comes. */
+  pause(): void;
+  resume(): void;
   getRemoteAddressAsText(): ArrayBuffer;
   upgrade(userData: object, key: string, protocol: string, extensions: string, context: UwsContext): void;
 }

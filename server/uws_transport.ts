@@ -4,18 +4,15 @@ import { ConfigError, ProtocolError } from '../pipeline/errors.ts';
 import { KEEP_ALIVE_MISSED_COUNT } from '../pipeline/limits.ts';
 import { BodyBudget } from './body_budget.ts';
 import { consult } from './consultation.ts';
+import { HttpExchange } from './http_exchange.ts';
 import { KeepAlive } from './keep_alive.ts';
 import { CLIENT_PORT_SETTINGS, listenCause, listenFault } from './listen_fault.ts';
 import { GOING_AWAY_CLOSE } from './listener_guard.ts';
 import {
-  announcedBodyBytes,
-  BODIES_FULL,
-  checkedHttpAnswer,
   checkedUpgradeAnswer,
   errorAnswer,
   FAULT_ANSWER,
   handshakeFault,
-  headAnswer,
   isWebSocketUpgrade,
   offeredProtocols,
   ownHeaders,
@@ -32,6 +29,7 @@ import type {
   UpgradeAnswer,
 } from './transport.ts';
 import type { TransportOptions } from './transport_bounds.ts';
+import { UwsBody } from './uws_body.ts';
 import { UwsConnection, type UwsUserData } from './uws_connection.ts';
 import type {
   UwsApp,
@@ -233,7 +231,9 @@ export class UwsTransport implements Transport {
         ask: () => events.upgrade({ ...head, protocols }),
         check: (answer: UpgradeAnswer) => checkedUpgradeAnswer(answer, protocols),
         fallback: FAULT_ANSWER,
-        ...this.#consultation(events),
+        fault: events.fault,
+        clock: this.#options.clock,
+        maxMs: this.#options.bounds.exchangeMaxMs,
       },
       (answer) => {
         if ('accept' in answer) this.#accept(exchange, answer, { context, events });
@@ -265,71 +265,33 @@ export class UwsTransport implements Transport {
   #onHttp(response: UwsResponse, request: UwsRequest, events: TransportEvents): void {
     const exchange = openExchange(response, request, events);
     const { head } = exchange;
-    // With a good handshake it would not have come here.
-    const fault = isWebSocketUpgrade(head)
-      ? (handshakeFault(head) ?? FAULT_ANSWER)
-      : headAnswer(head, events);
-    const bodyBytes = fault ?? announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
-    if (typeof bodyBytes !== 'number') {
-      if (bodyBytes.status === 413) events.limitReached('body_bytes');
-      writeAnswer(exchange, bodyBytes);
+    if (isWebSocketUpgrade(head)) {
+      // With a good handshake it would not have come here.
+      writeAnswer(exchange, handshakeFault(head) ?? FAULT_ANSWER);
       return;
     }
-    if (bodyBytes === 0) this.#answer(exchange, new Uint8Array(0), events);
-    else this.#receive(exchange, bodyBytes, events);
-  }
-
-  #receive(exchange: Exchange, bodyBytes: number, events: TransportEvents): void {
-    const giveBack = this.#bodies.take(bodyBytes);
-    if (giveBack === undefined) {
-      events.limitReached('bodies_bytes');
-      writeAnswer(exchange, BODIES_FULL);
-      return;
-    }
-    const { clock, bounds } = this.#options;
-    const cancel = clock.after(bounds.exchangeMaxMs, () => {
-      if (exchange.isGone) return;
-      events.limitReached('body_time');
-      exchange.response.close();
+    const body = new UwsBody(response, (act) => {
+      this.#guarded(events, act);
     });
-    const parts: Buffer[] = [];
-    exchange.response.onAborted(() => {
-      exchange.isGone = true;
-      cancel();
-      giveBack();
-    });
-    exchange.response.onData((bytes, isLast) => {
-      this.#guarded(events, () => {
-        parts.push(Buffer.from(bytes.slice(0)));
-        if (!isLast) return;
-        cancel();
-        this.#answer(exchange, new Uint8Array(Buffer.concat(parts)), events, giveBack);
-      });
-    });
-  }
-
-  // eslint-disable-next-line max-params -- room is given back only where some was taken
-  #answer(exchange: Exchange, body: Uint8Array, events: TransportEvents, giveBack?: () => void): void {
-    consult(
+    const http = new HttpExchange(
       {
-        ask: () => events.http({ ...exchange.head, body }),
-        check: checkedHttpAnswer,
-        fallback: FAULT_ANSWER,
-        ...this.#consultation(events),
+        head,
+        read: (onBody) => {
+          body.read(onBody);
+        },
+        write: (answer) => {
+          writeAnswer(exchange, answer);
+        },
+        cut: () => response.close(),
       },
-      (answer) => {
-        giveBack?.();
-        writeAnswer(exchange, answer);
-      },
+      { ...this.#options, bodies: this.#bodies, events },
     );
-  }
-
-  #consultation({ fault }: TransportEvents): {
-    readonly fault: (error: unknown) => void;
-    readonly clock: TransportOptions['clock'];
-    readonly maxMs: number;
-  } {
-    return { fault, clock: this.#options.clock, maxMs: this.#options.bounds.exchangeMaxMs };
+    response.onAborted(() => {
+      exchange.isGone = true;
+      http.end();
+    });
+    http.begin();
+    if (!exchange.isGone) body.hold();
   }
 
   #guarded(events: TransportEvents, act: () => void): void {

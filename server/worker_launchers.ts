@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
 import { RUNTIME_ENVIRONMENT } from '../models/runtime_environment.ts';
 import { modelPaths } from '../models/weights.ts';
-import type { AudioReply, AudioRequest } from '../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../pipeline/audio_messages.ts';
 import type { InferenceReply, InferenceRequest } from '../pipeline/inference_pool.ts';
 import { forkLauncher, type WorkerLauncher } from '../pipeline/worker_process.ts';
 import type { Config } from './config.ts';

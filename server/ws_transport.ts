@@ -14,17 +14,14 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { BodyBudget } from './body_budget.ts';
 import { consult } from './consultation.ts';
+import { HttpExchange, type HttpWire } from './http_exchange.ts';
 import { KeepAlive } from './keep_alive.ts';
 import { CLIENT_PORT_SETTINGS, listenFault } from './listen_fault.ts';
 import { GOING_AWAY_CLOSE } from './listener_guard.ts';
 import {
-  announcedBodyBytes,
-  BODIES_FULL,
-  checkedHttpAnswer,
   checkedUpgradeAnswer,
   FAULT_ANSWER,
   handshakeFault,
-  headAnswer,
   isWebSocketUpgrade,
   offeredProtocols,
   ownHeaders,
@@ -188,10 +185,18 @@ export class WsTransport implements Transport {
     const ignore = (): void => undefined;
     socket.on('error', ignore);
     if (!isWebSocketUpgrade(head)) {
-      // Another protocol: the offer is ignored and the request answered as it stands.
-      const early = headAnswer(head, events);
-      if (early === undefined) this.#consult(exchange, new Uint8Array(0), refuse);
-      else refuse(early);
+      // Another protocol: the offer is ignored and the request answered as it stands, without a body.
+      const read: HttpWire['read'] = (onBody) => {
+        onBody(new Uint8Array(0));
+      };
+      const cut = (): void => {
+        socket.destroy();
+      };
+      const other = this.#exchange({ head, read, write: refuse, cut }, events);
+      socket.once('close', () => {
+        other.end();
+      });
+      other.begin();
       return;
     }
     const fault = handshakeFault(head);
@@ -205,7 +210,9 @@ export class WsTransport implements Transport {
         ask: () => events.upgrade({ ...head, protocols }),
         check: (answer: UpgradeAnswer) => checkedUpgradeAnswer(answer, protocols),
         fallback: FAULT_ANSWER,
-        ...this.#consultation(events),
+        fault: events.fault,
+        clock: this.#options.clock,
+        maxMs: this.#options.bounds.exchangeMaxMs,
       },
       (answer) => {
         if (!('accept' in answer)) {
@@ -244,68 +251,45 @@ export class WsTransport implements Transport {
   }
 
   #onHttp(exchange: Exchange): void {
-    const { response, head } = exchange;
+    const { request, response, head, events } = exchange;
     response.shouldKeepAlive = false;
-    const bodyBytes =
-      headAnswer(head, exchange.events) ?? announcedBodyBytes(head, this.#options.bounds.bodyMaxBytes);
-    if (typeof bodyBytes !== 'number') {
-      if (bodyBytes.status === 413) exchange.events.limitReached('body_bytes');
-      writeAnswer(exchange, bodyBytes);
-      return;
-    }
-    const giveBack = this.#bodies.take(bodyBytes);
-    if (giveBack === undefined) {
-      exchange.events.limitReached('bodies_bytes');
-      writeAnswer(exchange, BODIES_FULL);
-      return;
-    }
-    response.once('close', giveBack);
-    this.#receive(exchange);
-  }
-
-  /** The parser holds the body to the length announced. */
-  #receive(exchange: Exchange): void {
-    const { request } = exchange;
-    const { clock, bounds } = this.#options;
-    const cancel = clock.after(bounds.exchangeMaxMs, () => {
-      exchange.events.limitReached('body_time');
-      request.destroy();
-    });
-    const parts: Buffer[] = [];
-    request.on('data', (bytes: Buffer) => {
-      parts.push(bytes);
-    });
-    // The client left while it sent its body; `close` follows, and there is nobody to answer.
-    request.on('error', () => undefined);
-    request.once('close', cancel);
-    request.once('end', () => {
-      cancel();
-      this.#consult(exchange, new Uint8Array(Buffer.concat(parts)), (answer) => {
-        writeAnswer(exchange, answer);
-      });
-    });
-  }
-
-  #consult(exchange: Exchange, body: Uint8Array, deliver: (answer: HttpAnswer) => void): void {
-    const { head, events } = exchange;
-    consult(
+    const http = this.#exchange(
       {
-        ask: () => events.http({ ...head, body }),
-        check: checkedHttpAnswer,
-        fallback: FAULT_ANSWER,
-        ...this.#consultation(events),
+        head,
+        read: (onBody) => {
+          readBody(request, onBody);
+        },
+        write: (answer) => {
+          writeAnswer(exchange, answer);
+        },
+        cut: () => {
+          request.destroy();
+        },
       },
-      deliver,
+      events,
     );
+    response.once('close', () => {
+      http.end();
+    });
+    http.begin();
   }
 
-  #consultation({ fault }: TransportEvents): {
-    readonly fault: (error: unknown) => void;
-    readonly clock: TransportOptions['clock'];
-    readonly maxMs: number;
-  } {
-    return { fault, clock: this.#options.clock, maxMs: this.#options.bounds.exchangeMaxMs };
+  #exchange(wire: HttpWire, events: TransportEvents): HttpExchange {
+    return new HttpExchange(wire, { ...this.#options, bodies: this.#bodies, events });
   }
+}
+
+/** The parser holds the body to the length announced. */
+function readBody(request: IncomingMessage, onBody: (body: Uint8Array) => void): void {
+  const parts: Buffer[] = [];
+  request.on('data', (bytes: Buffer) => {
+    parts.push(bytes);
+  });
+  // The client left while it sent its body; the response closes, and there is nobody to answer.
+  request.on('error', () => undefined);
+  request.once('end', () => {
+    onBody(new Uint8Array(Buffer.concat(parts)));
+  });
 }
 
 function headOf(request: IncomingMessage, events: TransportEvents): RequestHead {

@@ -1,5 +1,6 @@
 /** What each person should be told, computed in this process, without a server and without a fault. */
-import type { AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
+import type { TrackSettings } from '../../pipeline/audio_messages.ts';
+import type { AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { Hypothesis, TrackEvent } from '../../pipeline/contracts.ts';
 import { AudioSpan } from '../../pipeline/audio_span.ts';
 import { LocalAudioPool } from '../support/local_pools.ts';

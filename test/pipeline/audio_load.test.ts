@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { AudioReply } from '../../pipeline/audio_pool.ts';
+import type { AudioReply } from '../../pipeline/audio_messages.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { scriptedParts } from '../support/scripted_audio.ts';

@@ -2,12 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import {
-  WorkerAudioPool,
-  type AudioReply,
-  type AudioRequest,
-  type AudioTrack,
-} from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
+import { WorkerAudioPool, type AudioTrack } from '../../pipeline/audio_pool.ts';
 import { blankAudio } from '../../pipeline/blank_audio.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import {
@@ -262,6 +258,33 @@ describe('audio pool: poison', () => {
       assert.equal(world.telemetry.total('audio_poisons_total', { outcome: 'ended' }), 0);
       await close(world);
     }
+  });
+
+  it('[AUD29] what a worker does with the end of one session does not speak against the one that is tried next', async () => {
+    const world = new AudioWorld({ workerCount: 1, spareCount: 1 });
+    await settle();
+    const [innocent, leaving] = [{ ...world.open(), script: INNOCENT }, world.open()];
+    for (const input of inputsOf(INNOCENT)) innocent.track.push(input);
+    await world.clock.advance(INPUT_COALESCE_MS);
+    const [first, second] = [world.launcher.at(0), world.launcher.at(1)];
+    const pass = second.onMessage;
+    let behindCloseCount: number | undefined;
+    second.onMessage = (message) => {
+      if (message.type !== 'entries') pass(message);
+      else if (behindCloseCount !== undefined) behindCloseCount++;
+      else if (message.entries.some(({ type }) => type === 'close')) behindCloseCount = 0;
+      else pass(message);
+    };
+    first.end({ signal: 'SIGSEGV' });
+    leaving.track.close();
+    await world.until(() => behindCloseCount !== undefined);
+    await world.clock.advance(10 * INPUT_COALESCE_MS);
+    assert.equal(behindCloseCount, 0, 'nothing is tried while a message about another is unanswered');
+    second.end({ signal: 'SIGSEGV' });
+    await world.until(() => isAnswered(innocent));
+    assert.deepEqual(innocent.heard, await hearAlone(INNOCENT));
+    assert.equal(world.telemetry.total('audio_poisons_total', { outcome: 'concealed' }), 0);
+    await close(world);
   });
 
   it('[AUD27] the same poison in session after session costs two workers, once, and parks none', async () => {

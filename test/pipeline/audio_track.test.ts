@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { AudioTrackState } from '../../pipeline/audio_track.ts';
+import { RunningTrack } from '../../pipeline/audio_track.ts';
 import type { DecodedAudio, TrackEvent } from '../../pipeline/contracts.ts';
 import { FAULT_WINDOW_COUNT, FAULT_WINDOW_MAX_COUNT } from '../../pipeline/limits.ts';
 import { ENDPOINTING, FORMAT } from '../support/audio_world.ts';
@@ -17,7 +17,7 @@ function hear(results: readonly DecodedAudio[]): { faults: string[]; packets: Re
     restore: () => undefined,
     close: () => undefined,
   };
-  const track = new AudioTrackState(
+  const track = new RunningTrack(
     { format: FORMAT, endpointing: ENDPOINTING, originSamples: 0 },
     { ...scriptedParts(), decoders: { create: () => decoder } },
     {

@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  WorkerAudioPool,
-  type AudioReply,
-  type AudioRequest,
-  type AudioTrack,
-} from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
+import { WorkerAudioPool, type AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { AudioDecoderFactory, TrackEvent } from '../../pipeline/contracts.ts';
 import { loadDecoderFactory } from '../../pipeline/decoders.ts';
 import { FakeClock, settle } from '../support/fake_clock.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
-import type { AudioReply, AudioRequest } from '../../pipeline/audio_pool.ts';
-import type { TrackState } from '../../pipeline/audio_track.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
+import type { TrackSnapshot } from '../../pipeline/audio_messages.ts';
 import { CHECKPOINT_INTERVAL_MS } from '../../pipeline/limits.ts';
 import type { ControlReply, WorkerExit, WorkerProcess } from '../../pipeline/worker_process.ts';
 import { loadConfig } from '../../server/config.ts';
@@ -49,7 +49,7 @@ function launchWorker(test: TestContext): {
 }
 
 /** All packets for one track, from its beginning or from a state. */
-function entriesOf(track: number, state?: TrackState): AudioRequest {
+function entriesOf(track: number, state?: TrackSnapshot): AudioRequest {
   const open = {
     type: 'open',
     track,
@@ -67,7 +67,7 @@ describe('the audio worker process', () => {
   it('[R-18] lives through a trap of the codec, says so on stderr, and reports it', async (test) => {
     const { worker, heard, exited } = launchWorker(test);
     let trapCount = 0;
-    let checkpoint: TrackState | undefined;
+    let checkpoint: TrackSnapshot | undefined;
     for await (const message of heard) {
       if (message.type === 'ready') worker.send(entriesOf(1));
       if (message.type !== 'outputs') continue;

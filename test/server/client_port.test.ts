@@ -14,6 +14,8 @@ import { PageFiles } from '../../server/page_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type {
   HttpAnswer,
+  HttpRequest,
+  HttpVerdict,
   ListenOptions,
   Transport,
   TransportEvents,
@@ -103,6 +105,18 @@ async function openPort(test: TestContext, settings: PortSettings = {}) {
 
 type Request = Partial<UpgradeRequest> & { readonly search?: string };
 
+/** A request over HTTP that goes on until `ending` says otherwise. */
+function httpOf(request: Request, ending = new AbortController()): HttpRequest {
+  return { ...requestOf(request), ended: ending.signal };
+}
+
+/** What is answered without the body being read. */
+async function answerOf(verdict: HttpVerdict | Promise<HttpVerdict>): Promise<HttpAnswer> {
+  const answer = await verdict;
+  assert.ok(typeof answer !== 'function', 'the body is wanted');
+  return answer;
+}
+
 function requestOf({ search, ...request }: Request): UpgradeRequest {
   return {
     ...{ method: 'GET', path: '/v1/stream', protocols: [], headers: new Map(), remoteAddress: '127.0.0.1' },
@@ -164,7 +178,7 @@ describe('what is refused before the upgrade', () => {
 
   it('[RAT7] the rate comes first, whatever is asked for, a WebSocket or not', async (test) => {
     const asks: readonly ((events: TransportEvents) => unknown)[] = [
-      (events) => events.head(requestOf({ path: '/', remoteAddress: '192.0.2.1' })),
+      (events) => events.http(httpOf({ path: '/', remoteAddress: '192.0.2.1' })),
       (events) => events.upgrade(requestOf({ path: '/v2', remoteAddress: '192.0.2.1' })),
       (events) => events.upgrade(requestOf({ search: 'encoding=mp3', remoteAddress: '192.0.2.1' })),
     ];
@@ -179,11 +193,60 @@ describe('what is refused before the upgrade', () => {
 
   it('[TRN27] a body that nobody wants is answered without being read', async (test) => {
     const { events } = await openPort(test);
-    const post = (path: string, headers: Readonly<Record<string, string>>) =>
-      events.head(requestOf({ method: 'POST', path, headers: new Map(Object.entries(headers)) }));
-    assert.equal(post('/none', { 'content-length': '8000000' })?.status, 404);
-    assert.equal(post('/none', { 'transfer-encoding': 'chunked' })?.status, 404);
-    assert.equal(post('/none', { 'content-length': '0' }), undefined);
+    const post = (path: string) => answerOf(events.http(httpOf({ method: 'POST', path })));
+    assert.equal((await post('/none')).status, 404);
+    assert.equal((await post('/v1/stream')).status, 404);
+  });
+
+  it('[ACC19] who may not post is refused before the body is read', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    const { secret } = await addKey(keysFile, { name: 'web', maxSessions: 1 });
+    const { events, telemetry } = await openPort(test, { keysFile, isReady: true });
+    const post = (headers: Readonly<Record<string, string>>, path = '/v1/listen', ending?: AbortController) =>
+      events.http(httpOf({ method: 'POST', path, headers: new Map(Object.entries(headers)) }, ending));
+    const key = { authorization: `Bearer ${secret}` };
+    for (const path of ['/v1/listen', '/v1/audio/transcriptions', '/v1/realtime/client_secrets']) {
+      assert.equal((await answerOf(post({}, path))).status, 401, path);
+      assert.equal(
+        (await answerOf(post({ ...key, origin: 'https://evil.example' }, path))).status,
+        403,
+        path,
+      );
+      assert.equal((await answerOf(post({ authorization: 'Bearer ew_wrong' }, path))).status, 401, path);
+    }
+    const ending = new AbortController();
+    assert.equal(typeof (await post(key, '/v1/listen', ending)), 'function');
+    const full = await answerOf(post(key));
+    assert.deepEqual([full.status, typeof full.headers['Retry-After']], [429, 'string']);
+    assert.equal(telemetry.total('sessions_refused_total', { reason: 'rate_limited' }), 1);
+    // The body never comes.
+    ending.abort();
+    assert.equal(typeof (await post(key)), 'function');
+  });
+
+  it('[ACC19] a place that was given while the client left is given back', async (test) => {
+    const keysFile = await temporaryKeysFile(test);
+    const { secret } = await addKey(keysFile, { name: 'web', maxSessions: 1 });
+    const { events } = await openPort(test, { keysFile, isReady: true });
+    const headers = new Map([['authorization', `Bearer ${secret}`]]);
+    const request: Request = { method: 'POST', path: '/v1/listen', headers };
+    const ending = new AbortController();
+    const judged = events.http(httpOf(request, ending));
+    ending.abort();
+    await judged;
+    assert.equal(typeof (await events.http(httpOf(request))), 'function');
+  });
+
+  it('[ACC19] a server without room refuses before the body is read, and again behind it', async (test) => {
+    const request: Request = { method: 'POST', path: '/v1/listen' };
+    const unready = await openPort(test);
+    assert.equal((await answerOf(unready.events.http(httpOf(request)))).status, 503);
+    const { events, registry } = await openPort(test, { isReady: true });
+    const receive = await events.http(httpOf(request));
+    assert.ok(typeof receive === 'function');
+    void registry.drain();
+    const late = await receive(new Uint8Array(2));
+    assert.deepEqual([late.status, typeof late.headers['Retry-After']], [503, 'string']);
   });
 
   it('[NAT27] connections that have not sent their start are bounded, those with settings are not', async (test) => {
@@ -205,10 +268,7 @@ describe('what is refused before the upgrade', () => {
 describe('what is said of the server without a session', () => {
   const statusOf = async (test: TestContext, settings: PortSettings, method = 'GET') => {
     const { events } = await openPort(test, settings);
-    return events.http({
-      ...{ method, path: '/v1/status', query: new URLSearchParams(), headers: new Map() },
-      ...{ remoteAddress: '192.0.2.1', body: new Uint8Array() },
-    });
+    return answerOf(events.http(httpOf({ method, path: '/v1/status', remoteAddress: '192.0.2.1' })));
   };
 
   it('[PAGE21] is whether a new session would be let in, and whether it needs a key', async (test) => {
@@ -225,13 +285,7 @@ describe('what is said of the server without a session', () => {
 
   it('[PAGE10] without the page, / says what listens here', async (test) => {
     const { events } = await openPort(test);
-    const head = {
-      method: 'GET',
-      query: new URLSearchParams(),
-      headers: new Map(),
-      remoteAddress: '192.0.2.1',
-    };
-    const answer = (path: string) => events.http({ ...head, path, body: new Uint8Array() });
+    const answer = (path: string) => answerOf(events.http(httpOf({ path })));
     const index = await answer('/');
     assert.equal(index.status, 200);
     assert.match(String(index.body), /Open a WebSocket at/);

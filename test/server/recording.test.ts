@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AudioFormat } from '../../pipeline/audio.ts';
 import { PACED_RETRY_MS, RECORDED_MAX_MS, RECORDED_PIECE_BYTES } from '../../pipeline/limits.ts';
-import { hearRecording } from '../../server/recording.ts';
+import { hearRecording, type Recording } from '../../server/recording.ts';
 import { ScriptedParts } from '../support/dialect_setting.ts';
 import { settle } from '../support/fake_clock.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
@@ -10,8 +10,12 @@ import { hypothesisOf } from '../support/scripted_pool.ts';
 const PCM: AudioFormat = { encoding: 'pcm_s16le', sampleRateHz: 16_000, channels: 1 };
 const ENDPOINTING = { silenceMs: 500, maxUtteranceMs: 20_000 };
 
-function hear(parts: ScriptedParts, bytes: Uint8Array, format = PCM) {
-  return hearRecording({ dialect: 'openai', bytes, format, endpointing: ENDPOINTING, words: true }, parts);
+function hear(parts: ScriptedParts, bytes: Uint8Array, given: Partial<Recording> = {}) {
+  const { signal: ended } = new AbortController();
+  return hearRecording(
+    { dialect: 'openai', bytes, ended, format: PCM, endpointing: ENDPOINTING, words: true, ...given },
+    parts,
+  );
 }
 
 describe('recorded files', () => {
@@ -76,7 +80,7 @@ describe('recorded files', () => {
   it('[BODY4] what is no file is refused, and a session that fails is the answer', async () => {
     const parts = new ScriptedParts();
     await assert.rejects(hear(parts, new Uint8Array(0)), { code: 'bad_settings' });
-    await assert.rejects(hear(parts, new Uint8Array(2), { ...PCM, encoding: 'opus' }), {
+    await assert.rejects(hear(parts, new Uint8Array(2), { format: { ...PCM, encoding: 'opus' } }), {
       code: 'bad_settings',
     });
     const failing = hear(parts, new Uint8Array(2));
@@ -85,5 +89,20 @@ describe('recorded files', () => {
     void parts.registry.drain();
     await assert.rejects(hear(parts, new Uint8Array(2)), { code: 'draining' });
     assert.equal(parts.clock.timerCount, 0);
+  });
+
+  it('[BODY6] a file whose client has left is heard no further, and its session is free at once', async () => {
+    const parts = new ScriptedParts();
+    const ending = new AbortController();
+    const heard = hear(parts, new Uint8Array(2 * RECORDED_PIECE_BYTES), { ended: ending.signal });
+    parts.track.utter();
+    assert.equal(parts.registry.count, 1);
+    ending.abort();
+    assert.equal(parts.registry.count, 0);
+    assert.equal(parts.telemetry.total('sessions_total', { dialect: 'openai', outcome: 'abandoned' }), 1);
+    await assert.rejects(heard, { name: 'AbortError' });
+    assert.equal(parts.clock.timerCount, 0);
+    await assert.rejects(hear(parts, new Uint8Array(2), { ended: ending.signal }), { name: 'AbortError' });
+    assert.equal(parts.registry.count, 0);
   });
 });

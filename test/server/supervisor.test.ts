@@ -157,4 +157,9 @@ describe('the supervisor', { skip: process.platform === 'win32' }, () => {
     assert.equal(deaths.length, 1);
     assert.equal(clock.timerCount, 0);
   });
+
+  it('[CLI19] a gateway is told from its start that somebody is above it', async () => {
+    const { status } = await supervise('process.exit(process.argv.includes("--supervised") ? 0 : 42)');
+    assert.equal(await status, 0);
+  });
 });

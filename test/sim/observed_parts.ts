@@ -1,5 +1,6 @@
 /** The real audio pool and the real scheduler with a witness beside them: what went in, what came out, how much waits. */
-import type { AudioPool, AudioReply, AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
+import type { AudioReply, TrackSettings } from '../../pipeline/audio_messages.ts';
+import type { AudioPool, AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { TrackEvent, TrackInput } from '../../pipeline/contracts.ts';
 import {
   FINAL_QUEUE_MAX_COUNT,

@@ -2,8 +2,8 @@
  * The same audio path without processes, pipes, deaths or replays: what a session's inputs must have become. Since a track is
  * a function of its inputs, this is the undisturbed run of every session, whatever happened to it.
  */
-import { AudioTrackState } from '../../pipeline/audio_track.ts';
-import type { TrackSettings } from '../../pipeline/audio_pool.ts';
+import { RunningTrack } from '../../pipeline/audio_track.ts';
+import type { TrackSettings } from '../../pipeline/audio_messages.ts';
 import type { TrackEvent, TrackInput } from '../../pipeline/contracts.ts';
 import { judgeFrame, ScriptedDecoders, scriptedParts, type Accuse } from './scripted_audio.ts';
 
@@ -15,7 +15,7 @@ export function referenceEvents(
 ): readonly TrackEvent[] {
   const events: TrackEvent[] = [];
   const parts = scriptedParts(new ScriptedDecoders(accuse), () => Promise.resolve(new Float32Array(0)));
-  const track = new AudioTrackState(settings, parts, {
+  const track = new RunningTrack(settings, parts, {
     output: {
       emit: (event) => {
         events.push(event);

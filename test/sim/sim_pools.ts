@@ -1,5 +1,6 @@
 /** The worker pools of a simulated world: the real ones over simulated processes, and a witness of what they do. */
-import { WorkerAudioPool, type AudioReply } from '../../pipeline/audio_pool.ts';
+import type { AudioReply } from '../../pipeline/audio_messages.ts';
+import { WorkerAudioPool } from '../../pipeline/audio_pool.ts';
 import { WorkerInferencePool, type SlotDevice } from '../../pipeline/inference_pool.ts';
 import { JOB_DEATH_EXCUSED_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
 import type { WorkerDeath } from '../../pipeline/supervised_worker.ts';

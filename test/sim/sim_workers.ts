@@ -1,5 +1,5 @@
 /** The worker processes: the real audio worker behind a simulated pipe, and a recogniser that reads watermarks. */
-import type { AudioReply, AudioRequest } from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import type { Hypothesis, RecognitionTask, Recogniser } from '../../pipeline/contracts.ts';

@@ -1,11 +1,7 @@
 /** An audio pool over real audio workers in fake processes that are killed at chosen moments, and what is heard of it. */
 import assert from 'node:assert/strict';
-import {
-  WorkerAudioPool,
-  type AudioReply,
-  type AudioRequest,
-  type AudioTrack,
-} from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
+import { WorkerAudioPool, type AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { AudioFormat } from '../../pipeline/audio.ts';
 import type { TrackEvent, TrackInput } from '../../pipeline/contracts.ts';
 import type { WorkerDeath } from '../../pipeline/supervised_worker.ts';

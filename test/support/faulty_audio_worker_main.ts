@@ -2,7 +2,7 @@
  * The real audio worker with scripted parts, which ends as it is told when a message that is poison is decoded:
  * `node faulty_audio_worker_main.js SIGSEGV|heap|loop`.
  */
-import type { AudioReply, AudioRequest } from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { openWorkerChannel } from '../../server/worker_channel.ts';

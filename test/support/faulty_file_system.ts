@@ -49,10 +49,15 @@ export class FaultyFileSystem implements FileSystem {
     if (kept.length < content.length && this.tellsFull) throw new Error('ENOSPC: no space left on device');
   }
 
+  async stamp(path: string, atMs: number): Promise<void> {
+    await this.#work();
+    this.#modifiedAt.set(path, atMs);
+  }
+
   async rename(from: string, to: string): Promise<void> {
     await this.#work();
     this.contents.set(to, this.#at(from));
-    this.#modifiedAt.set(to, this.#nowMs());
+    this.#modifiedAt.set(to, this.#modifiedAt.get(from) ?? 0);
     this.contents.delete(from);
   }
 

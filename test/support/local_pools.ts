@@ -1,6 +1,7 @@
 /** The real audio path and the real recogniser in the test's own process, for runs at the speed of the machine. */
 import { loadRecogniser } from '../../models/recogniser.ts';
-import type { AudioPool, AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
+import type { TrackSettings } from '../../pipeline/audio_messages.ts';
+import type { AudioPool, AudioTrack } from '../../pipeline/audio_pool.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import type { Hypothesis, Recogniser, TrackEvent } from '../../pipeline/contracts.ts';

@@ -1,6 +1,6 @@
 /** Audio parts that a test understands by heart, and the real audio worker run inside fake processes. */
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
-import type { AudioReply, AudioRequest } from '../../pipeline/audio_pool.ts';
+import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import type { TrackParts } from '../../pipeline/audio_track.ts';
 import type { Clock } from '../../pipeline/clock.ts';
 import type { AudioDecoder, DecodedAudio, VoiceDetector } from '../../pipeline/contracts.ts';

@@ -1,7 +1,8 @@
 /** A session whose audio path and inference pool the test speaks for, and everything it says. */
 import assert from 'node:assert/strict';
 import { msToSamples } from '../../pipeline/audio.ts';
-import type { AudioPool, AudioTrack, TrackSettings } from '../../pipeline/audio_pool.ts';
+import type { TrackSettings } from '../../pipeline/audio_messages.ts';
+import type { AudioPool, AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { TrackEvent, TrackInput, UtteranceEndReason } from '../../pipeline/contracts.ts';
 import { FINAL_OBJECTIVE_MS, IDLE_MAX_MS } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';

@@ -15,7 +15,7 @@ import type {
   ConnectionListener,
   HttpAnswer,
   HttpRequest,
-  RequestHead,
+  HttpVerdict,
   TlsFiles,
   Transport,
   TransportEvents,
@@ -75,13 +75,19 @@ export function digest(message: Uint8Array): string {
   return `${message.length}:${createHash('sha1').update(message).digest('hex')}`;
 }
 
+/** A request with its body. */
+export interface ReadRequest extends HttpRequest {
+  readonly body: Uint8Array;
+}
+
 interface BenchOptions {
   readonly upgrade?: (
     request: UpgradeRequest,
     bench: TransportBench,
   ) => UpgradeAnswer | Promise<UpgradeAnswer>;
-  readonly head?: (head: RequestHead) => HttpAnswer | undefined;
-  readonly http?: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
+  /** Judges the head; what it leaves is for `http`. */
+  readonly judge?: (request: HttpRequest) => HttpVerdict | Promise<HttpVerdict> | undefined;
+  readonly http?: (request: ReadRequest) => HttpAnswer | Promise<HttpAnswer>;
   readonly clientAddress?: TransportEvents['clientAddress'];
   readonly bounds?: Partial<TransportBounds>;
   readonly tls?: TlsFiles;
@@ -118,8 +124,7 @@ export class TransportBench {
     const events: TransportEvents = {
       ...(clientAddress === undefined ? {} : { clientAddress }),
       upgrade: (request) => options.upgrade?.(request, bench) ?? bench.accept(),
-      head: (head) => options.head?.(head),
-      http: (request) => bench.#http(request),
+      http: (request) => options.judge?.(request) ?? ((body) => bench.#http({ ...request, body })),
       fault: (error) => {
         bench.faults.push(error);
         bench.changed();
@@ -216,7 +221,7 @@ export class TransportBench {
     return socket;
   }
 
-  #http(request: HttpRequest): HttpAnswer | Promise<HttpAnswer> {
+  #http(request: ReadRequest): HttpAnswer | Promise<HttpAnswer> {
     if (this.#options.http !== undefined) return this.#options.http(request);
     const found = request.path === '/';
     return {

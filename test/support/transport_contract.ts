@@ -56,7 +56,7 @@ export function describeTransport(name: string, create: CreateTransport, known: 
       const heads: string[] = [];
       return using(
         {
-          head: ({ remoteAddress }) => {
+          judge: ({ remoteAddress }) => {
             heads.push(remoteAddress);
             return undefined;
           },

@@ -1,10 +1,15 @@
 /** What every transport does with plain HTTP, as tests: called once for each. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
-import type { HttpAnswer, HttpRequest } from '../../server/transport.ts';
-import { ask, readToEnd, TransportBench, type CreateTransport } from './transport_bench.ts';
+import { setImmediate } from 'node:timers/promises';
+import type { HttpAnswer } from '../../server/transport.ts';
+import { ask, readToEnd, TransportBench, type CreateTransport, type ReadRequest } from './transport_bench.ts';
+
+function sizeAnswer(bytes: number): HttpAnswer {
+  return { status: 200, headers: {}, body: String(bytes) };
+}
 
 /** Declares the contract for one transport. */
 export function describeTransportHttp(name: string, create: CreateTransport): void {
@@ -24,7 +29,7 @@ export function describeTransportHttp(name: string, create: CreateTransport): vo
       }));
 
     it('[TRN20] the owner sees the whole request, and its headers and bytes are sent', () => {
-      const requests: HttpRequest[] = [];
+      const requests: ReadRequest[] = [];
       return using(
         {
           http: (request) => {
@@ -92,7 +97,7 @@ export function describeTransportHttp(name: string, create: CreateTransport): vo
       let asked = 0;
       return using(
         {
-          head: ({ path }) => {
+          judge: ({ path }) => {
             if (path === '/throw') throw new Error('owner');
             return path === '/no' ? refusal : undefined;
           },
@@ -113,6 +118,126 @@ export function describeTransportHttp(name: string, create: CreateTransport): vo
           assert.equal(asked, 0);
           const headers = { Connection: 'Upgrade', Upgrade: 'h2c' };
           assert.equal((await ask(port, { path: '/no', headers })).status, 404);
+        },
+      );
+    });
+
+    it('[TRN27] what the owner answers later from the head is sent without the body being read', () =>
+      using(
+        {
+          bounds: { bodiesMaxBytes: 1_000 },
+          judge: async ({ path }) => {
+            await setImmediate();
+            return path === '/no'
+              ? { status: 401, headers: {}, body: '' }
+              : ({ length }) => sizeAnswer(length);
+          },
+        },
+        async (bench) => {
+          // Each of them would take all the room there is, for a body that never comes.
+          for (let i = 0; i < 3; i++) {
+            const client = bench.socket();
+            client.write('POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx');
+            assert.equal((await readToEnd(client)).slice(9, 12), '401');
+          }
+          const options = { method: 'POST', path: '/', headers: { 'Content-Length': '900' } };
+          assert.equal((await ask(bench.port, options, 'x'.repeat(900))).body, '900');
+          assert.deepEqual([bench.limits, bench.faults], [[], []]);
+        },
+      ));
+
+    it('[TRN29] a body that comes while its head is judged is kept, whole and in order', () => {
+      const body = Buffer.from(Array.from({ length: 400_000 }, (_, i) => i % 251));
+      const judged: ((isIn: boolean) => void)[] = [];
+      return using(
+        {
+          judge: async ({ path }) => {
+            if (path === '/') return sizeAnswer(0);
+            await new Promise((resolve) => judged.push(resolve));
+            return (received) => ({ status: 200, headers: {}, body: received });
+          },
+        },
+        async (bench) => {
+          const client = bench.socket();
+          client.write(`POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`);
+          client.write(body);
+          while (judged.length === 0) await ask(bench.port, { path: '/' });
+          for (let i = 0; i < 10; i++) await ask(bench.port, { path: '/' });
+          judged[0]?.(true);
+          const reply = Buffer.from(await readToEnd(client), 'latin1');
+          assert.equal(reply.subarray(-body.length).equals(body), true);
+        },
+      );
+    });
+
+    it('[TRN29] an exchange ends once, however it ends, and its owner is told', () => {
+      const ended: string[] = [];
+      const never = new Promise<HttpAnswer>(() => undefined);
+      return using(
+        {
+          bounds: { bodyMaxBytes: 1_000 },
+          judge: ({ path, ended: signal }) => {
+            if (path !== '/') {
+              signal.addEventListener('abort', () => {
+                ended.push(path);
+              });
+            }
+            return path === '/body' || path === '/slow' || path === '/large' ? () => never : sizeAnswer(0);
+          },
+        },
+        async (bench) => {
+          const { port } = bench;
+          const told = async (path: string): Promise<void> => {
+            while (!ended.includes(path)) await ask(port, { path: '/' });
+          };
+          await ask(port, { path: '/answered' });
+          await told('/answered');
+          const send = (path: string, bytes: number): Socket => {
+            const socket = bench.socket();
+            socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${bytes}\r\n\r\nx`);
+            return socket;
+          };
+          send('/large', 1_001);
+          await told('/large');
+          // Left while its body was read, and while its answer was waited for.
+          for (const [path, bytes] of [
+            ['/body', 10],
+            ['/slow', 1],
+          ] as const) {
+            const socket = send(path, bytes);
+            while (bench.clock.timerCount === 0) await ask(port, { path: '/' });
+            socket.resetAndDestroy();
+            await told(path);
+          }
+          assert.deepEqual(ended, ['/answered', '/large', '/body', '/slow']);
+          assert.deepEqual(bench.faults, []);
+        },
+      );
+    });
+
+    it('[TRN29] what the owner throws when its client has left is no fault', () => {
+      let isRejected = false;
+      return using(
+        {
+          judge: ({ path, ended }) =>
+            path === '/'
+              ? sizeAnswer(0)
+              : () =>
+                  new Promise((_resolve, reject) => {
+                    ended.addEventListener('abort', () => {
+                      isRejected = true;
+                      reject(new Error('nobody waits'));
+                    });
+                  }),
+        },
+        async (bench) => {
+          const socket = bench.socket();
+          socket.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n');
+          while (bench.clock.timerCount === 0) await ask(bench.port, { path: '/' });
+          socket.resetAndDestroy();
+          while (!isRejected) await ask(bench.port, { path: '/' });
+          await ask(bench.port, { path: '/' });
+          assert.deepEqual([bench.faults, bench.clock.timerCount], [[], 0]);
         },
       );
     });
