@@ -39,6 +39,7 @@ export function describeDeviceFault(
   device: string,
   death: { readonly cause: DeathCause; readonly lastWords: string },
 ): string {
+  if (death.cause === 'deadline') return 'it is much too slow: a batch outlived its deadline';
   const found = ADVICE.find(({ words }) => words.test(death.lastWords));
   if (found !== undefined) return found.advice;
   const lines = death.lastWords.split('\n').map((line) => line.trim());

@@ -22,11 +22,6 @@ export function firstDeviceOf(setting: string): string {
   return setting === AUTO ? CPU : (devicesOf(setting)[0] ?? CPU);
 }
 
-/** True for what is not the CPU. */
-export function isAccelerator(device: string): boolean {
-  return device !== CPU;
-}
-
 /** True for what the setting may be: `auto` or `cpu` alone, or accelerators, each once. */
 export function isDeviceSetting(setting: string): boolean {
   const devices = devicesOf(setting);

@@ -1,5 +1,6 @@
 /** The two pools of worker processes, with their launchers, and what is noted of a death. */
 import { createHash } from 'node:crypto';
+import { isAccelerator } from '../models/device_options.ts';
 import { samplesToMs } from '../pipeline/audio.ts';
 import { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock } from '../pipeline/clock.ts';
@@ -12,7 +13,7 @@ import type { Telemetry } from '../pipeline/telemetry.ts';
 import type { Config } from './config.ts';
 import type { CrashedJob, CrashReports } from './crash_reports.ts';
 import { deviceFallback } from './device_fallback.ts';
-import { CPU, devicesOf, isAccelerator } from './devices.ts';
+import { CPU, devicesOf } from './devices.ts';
 import { describeDeath } from './exit_cause.ts';
 import type { Log } from './log.ts';
 import {

@@ -67,6 +67,7 @@ describe('devices', () => {
       assert.match(describeDeviceFault('cuda:0', { cause: 'start', lastWords }), advice);
     }
     assert.match(describeDeviceFault('webgpu', { cause: 'start', lastWords: '' }), /not ready in time/);
+    assert.match(describeDeviceFault('webgpu', { cause: 'deadline', lastWords: 'x' }), /too slow/);
   });
 
   it('[DEV13] auto takes the best that works and is fast enough, and says why not the others', async () => {
