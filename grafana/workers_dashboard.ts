@@ -142,6 +142,57 @@ export const WORKERS: DashboardSpec = {
           ceiling: 0.9,
           isRare: true,
         },
+        {
+          kind: 'lines',
+          title: 'Jobs in a batch',
+          shows: 'Jobs that a worker runs at once: on average, and of the largest twentieth.',
+          good: '1 on the CPU; on an accelerator it grows with the load.',
+          otherwise: '1 on an accelerator under load: batches miss their objective, see how long they take.',
+          unit: 'count',
+          queries: [
+            { expr: query.quantile(0.95, 'batch_rows'), legend: 'p95' },
+            { expr: query.mean('batch_rows'), legend: 'mean' },
+          ],
+        },
+        {
+          kind: 'lines',
+          title: 'Time of a batch',
+          shows: 'How long a batch holds its device, transfers included, and the share of padding in it.',
+          good: 'below 0.15 s on an accelerator.',
+          otherwise: 'batches get smaller by themselves; if finals are late all the same, add a device.',
+          unit: 'seconds',
+          queries: [{ expr: query.quantile(0.95, 'batch_seconds'), legend: 'p95' }],
+          ceiling: 0.15,
+        },
+        {
+          kind: 'lines',
+          title: 'Padding and halvings',
+          shows:
+            'The share of padding in what devices work on, and batches halved for want of memory per second.',
+          good: 'padding below 0.4; no halvings.',
+          otherwise: 'halvings: another program takes the memory of the device.',
+          unit: 'count',
+          queries: [
+            {
+              expr: ratio(
+                query.perSecond('batch_samples_total', { where: { content: 'padding' } }),
+                query.perSecond('batch_samples_total'),
+              ),
+              legend: 'padding',
+            },
+            { expr: query.perSecond('batch_halvings_total'), legend: 'halvings/s' },
+          ],
+        },
+        {
+          kind: 'lines',
+          title: 'Bytes to and from accelerators',
+          shows: 'Moved between the memory of the host and that of the device, per second.',
+          good: 'zero on the CPU; up to 160 kB for each second of audio on CUDA, 65 kB on WebGPU.',
+          otherwise: 'much more: the encoder’s output is not left on the device.',
+          unit: 'perSecond',
+          queries: [{ expr: query.perSecond('device_moved_bytes_total'), legend: 'bytes/s' }],
+          isRare: true,
+        },
       ],
     },
     {

@@ -48,6 +48,19 @@ class Transcript {
   }
 }
 
+/** What a sequence of chosen tokens comes to: as many of them as there are before the rule ends it. */
+export function takeTokens(
+  chosen: readonly number[],
+  maxTokens: number,
+): { readonly tokens: readonly number[]; readonly stop: Decoding['stop'] } {
+  const transcript = new Transcript(maxTokens);
+  for (const token of chosen) {
+    const stop = transcript.push(token);
+    if (stop !== undefined) return { tokens: transcript.tokens, stop };
+  }
+  return { tokens: transcript.tokens, stop: 'length' };
+}
+
 interface Agreement {
   readonly stop: Decoding['stop'] | undefined;
   /** How many of the offered tokens were right. */

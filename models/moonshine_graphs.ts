@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { toFloatPcm } from '../pipeline/audio.ts';
-import type { TokenContext } from './greedy_decoder.ts';
+import { sessionOptions } from './device_options.ts';
+import { decodeGreedily, type TokenContext } from './greedy_decoder.ts';
+import type { AudioTask, DecodedBatch, MoonshineEngine, TimedDecoding } from './moonshine_engine.ts';
 import type { MoonshineArchitecture } from './moonshine_facts.ts';
 import { PreparedContext } from './prepared_context.ts';
 import { PublishedContext } from './published_decoder.ts';
@@ -22,33 +24,18 @@ export interface RunOptions {
   readonly architecture: MoonshineArchitecture;
 }
 
-/**
- * Session options for a worker process: everything on the calling thread unless more threads are asked for, and no
- * thread ever spins, because the worker next door needs the core.
- */
-export function sessionOptions(options: {
-  readonly device: string;
-  readonly threads: number;
-}): InferenceSession.SessionOptions {
-  return {
-    executionProviders: [options.device],
-    intraOpNumThreads: options.threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
-    logSeverityLevel: 3,
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
-  };
-}
-
 interface Sessions {
   readonly encoder: InferenceSession;
   readonly decoder: InferenceSession;
   readonly verifier: InferenceSession | undefined;
 }
 
-/** Holds native memory until `close`. Not re-entrant. */
-export class MoonshineGraphs {
+/**
+ * The graphs for processors, one utterance at a time. Measured: a batch of them on one thread takes as long as its
+ * rows one after the other.
+ */
+export class MoonshineGraphs implements MoonshineEngine {
+  readonly batchMaxCount = 1;
   readonly #sessions: Sessions;
   readonly #architecture: MoonshineArchitecture;
 
@@ -74,6 +61,20 @@ export class MoonshineGraphs {
       await Promise.all(opened.map((session) => session.release()));
       throw error;
     }
+  }
+
+  async decode(tasks: readonly AudioTask[]): Promise<DecodedBatch> {
+    const decodings: TimedDecoding[] = [];
+    for (const { pcm, maxTokens, draft } of tasks) {
+      const startMs = performance.now();
+      const context = await this.begin(pcm, maxTokens);
+      const encodedMs = performance.now();
+      const decoding = await decodeGreedily(context, { maxTokens, draft });
+      const decodeMs = performance.now() - encodedMs;
+      decodings.push({ ...decoding, encodeMs: encodedMs - startMs, decodeMs });
+    }
+    const samples = tasks.reduce((sum, { pcm }) => sum + pcm.length, 0);
+    return { decodings, samples, paddingSamples: 0, movedBytes: 0 };
   }
 
   /** Encodes the audio. The context that comes back is good for `maxTokens` tokens and until the next call. */

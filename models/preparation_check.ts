@@ -1,6 +1,8 @@
 /** Compares prepared graphs with the published ones they were built from. */
 import { SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
+import { FloatGraphs } from './float_graphs.ts';
 import { decodeGreedily, type TokenContext } from './greedy_decoder.ts';
+import type { AudioTask, MoonshineEngine } from './moonshine_engine.ts';
 import { type MoonshineArchitecture, START_TOKEN } from './moonshine_facts.ts';
 import { type MoonshineFiles, MoonshineGraphs } from './moonshine_graphs.ts';
 import { PreparedContext } from './prepared_context.ts';
@@ -103,4 +105,69 @@ export async function comparePrepared(
   } finally {
     await published.close();
   }
+}
+
+/** Lengths of the signal that are run as a batch, in parts of the whole. */
+const BATCHED_PARTS = [1, 0.35, 0.8, 0.55];
+
+/** Edits that make one sequence the other (Levenshtein distance). */
+function editCount(some: readonly number[], others: readonly number[]): number {
+  let row = others.map((_, at) => at + 1);
+  row.unshift(0);
+  for (const [index, token] of some.entries()) {
+    const next = [index + 1];
+    for (const [at, other] of others.entries()) {
+      const replaced = (row[at] ?? 0) + (token === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[at + 1] ?? 0) + 1, (next[at] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
+
+/**
+ * The share of the tokens that float graphs choose otherwise than the published ones, on the processor: parts of a
+ * generated signal, together as a batch and each alone. A batch that does not give what its rows give alone counts as
+ * wrong in all tokens.
+ */
+export async function compareFloat(
+  publishedFiles: MoonshineFiles,
+  floatFiles: MoonshineFiles,
+  architecture: MoonshineArchitecture,
+): Promise<number> {
+  const options = { device: 'cpu', threads: 1, architecture, batchMaxCount: BATCHED_PARTS.length } as const;
+  const signal = vowelSignal();
+  const tasks = BATCHED_PARTS.map((part) => ({
+    pcm: signal.subarray(0, Math.round(part * signal.length)),
+    maxTokens: 2 * READ_TOKENS.length,
+    draft: [],
+  }));
+  const published = await MoonshineGraphs.open(publishedFiles, options);
+  try {
+    const float = await FloatGraphs.open(floatFiles, options);
+    try {
+      return await errorRatio(tasks, published, float);
+    } finally {
+      await float.close();
+    }
+  } finally {
+    await published.close();
+  }
+}
+
+async function errorRatio(
+  tasks: readonly AudioTask[],
+  published: MoonshineEngine,
+  float: MoonshineEngine,
+): Promise<number> {
+  const together = await float.decode(tasks);
+  let [edits, count] = [0, 0];
+  for (const [at, task] of tasks.entries()) {
+    const [expected] = (await published.decode([task])).decodings;
+    const [alone] = (await float.decode([task])).decodings;
+    if (alone?.tokens.join() !== together.decodings[at]?.tokens.join()) return 1;
+    edits += editCount(expected?.tokens ?? [], alone?.tokens ?? []);
+    count += expected?.tokens.length ?? 0;
+  }
+  return edits / Math.max(1, count);
 }

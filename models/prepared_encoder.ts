@@ -6,18 +6,12 @@
  */
 import { ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
 import { type GraphTarget, type MoonshineArchitecture } from './moonshine_facts.ts';
-import { type PublishedGraph, withWeightType } from './published_graph.ts';
+import { type PublishedGraphs, withWeightType } from './published_graph.ts';
 import { joinColumns, scaled } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
 /** The output of the published encoder, `[1, frames, width]`. */
 const ENCODER_OUTPUT = 'last_hidden_state';
-
-/** The published graphs that a model is rebuilt from. */
-export interface PublishedGraphs {
-  readonly encoder: PublishedGraph;
-  readonly decoder: PublishedGraph;
-}
 
 /** Splits the last axis of `[1, frames, …]` into parts of these sizes. */
 function splitColumns(graph: GraphBuilder, value: Value, sizes: readonly number[]): Value[] {

@@ -24,11 +24,15 @@ export const MANIFEST_NAME = 'manifest.json';
 const WORK_PREFIX = '.preparing-';
 const FOLDER_NAME = /^prepared-[\da-f]{16}$/;
 
-/** Names of the prepared graphs; the verifier is missing where drafts would change results. */
+/**
+ * Names of the prepared graphs: `encoder`, `step` and `verifier` for processors, the last missing where drafts would
+ * change results; `encoder` and `decoder` in float numbers for accelerators.
+ */
 export const PREPARED_NAMES = {
   encoder: 'encoder.onnx',
   step: 'step.onnx',
   verifier: 'verifier.onnx',
+  decoder: 'decoder.onnx',
 } as const;
 
 /** Lower-case hexadecimal sha256 of the published graphs. */
@@ -47,12 +51,13 @@ const ORIGIN = z.object({
 });
 const MANIFEST = z.object({
   origin: ORIGIN,
-  weightType: z.enum(['int8', 'uint8']),
+  weightType: z.enum(['int8', 'uint8', 'float', 'float16']),
   /** Empty where the prepared graphs did not give the published result, so that nobody tries again. */
   files: z.array(z.object({ name: z.enum(PREPARED_NAMES), bytes: z.number(), sha256: SHA256 })),
 });
 
 type Origin = z.infer<typeof ORIGIN>;
+const FLOAT_TYPES: readonly Manifest['weightType'][] = ['float', 'float16'];
 
 /** What a manifest says beside what its graphs were made from. */
 export type Manifest = z.infer<typeof MANIFEST>;
@@ -114,8 +119,8 @@ export async function readPreparedFolder(folder: string): Promise<PreparedFolder
 }
 
 /**
- * Whether the graphs that are prepared of these published ones are in `dir`, in one of its folders. What other
- * programs, machines or weights left there does not count, but for folders of which nobody can tell what they are.
+ * Whether the graphs for processors that are prepared of these published ones are in `dir`, in one of its folders. What
+ * other programs, machines or weights left there does not count, but for folders of which nobody can tell what they are.
  */
 export async function findPrepared(dir: string, published: PublishedDigests): Promise<PreparedFolder> {
   const wanted = originOf(published);
@@ -123,6 +128,7 @@ export async function findPrepared(dir: string, published: PublishedDigests): Pr
   for (const folder of await preparedFolders(dir)) {
     const manifest = await readManifest(folder);
     if (manifest !== undefined && !isDeepStrictEqual(manifest.origin, wanted)) continue;
+    if (manifest !== undefined && FLOAT_TYPES.includes(manifest.weightType)) continue;
     const seen = await readPreparedFolder(folder);
     if (seen.state === 'whole') return seen;
     if (seen.state === 'damaged') found = seen;

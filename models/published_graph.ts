@@ -1,5 +1,7 @@
 /** Reads weights out of the ONNX graphs that Moonshine publishes. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import onnxProto, { type onnx as Onnx } from 'onnx-proto';
 import { ELEMENT, type WeightType } from './graph_builder.ts';
 
@@ -87,6 +89,23 @@ export class PublishedGraph {
     return floatsOf(found);
   }
 
+  /** The kernel of a convolution, with its dimensions; published in 8 bits with one scale and a float offset. */
+  kernel(name: string): { readonly dims: readonly number[]; readonly elements: Float32Array } {
+    const tensor = this.#constants.get(`${name}.weight_quantized`);
+    assert(tensor?.dataType === ELEMENT.int8, `the graph has no kernel ${name} in 8 bits`);
+    const [scale = NaN] = this.floats(`${name}.weight_scale`);
+    const [offset = NaN] = this.floats(`${name}.weight_zero_point`);
+    const elements = Float32Array.from(new Int8Array(bytesOf(tensor)), (byte) => byte * scale + offset);
+    return { dims: (tensor.dims ?? []).map(Number), elements };
+  }
+
+  /** The float weights that the node of this name takes beside its activations. */
+  weightsOf(nodeName: string): Float32Array {
+    const node = this.#nodes.find(({ name }) => name === nodeName);
+    assert(node, `the graph has no node ${nodeName}`);
+    return this.floats(...(node.input ?? []));
+  }
+
   /** The nodes that `output` needs, in order, and their constants: a piece to take over as it is. */
   piece(output: string): { nodes: Onnx.INodeProto[]; constants: Onnx.ITensorProto[] } {
     const needed = new Set([output]);
@@ -115,4 +134,30 @@ export class PublishedGraph {
       zeroPoints: new Uint8Array(columns).fill(bytesOf(zeroPoint)[0] ?? 0),
     };
   }
+}
+
+/** The published graphs that a model is rebuilt from. */
+export interface PublishedGraphs {
+  readonly encoder: PublishedGraph;
+  readonly decoder: PublishedGraph;
+}
+
+/** Reads both files. Rejects unless they are the ones that were published. */
+export async function readPublishedGraphs(options: {
+  readonly encoderPath: string;
+  readonly decoderPath: string;
+  readonly published: { readonly encoder: string; readonly decoder: string };
+}): Promise<PublishedGraphs> {
+  const { encoderPath, decoderPath, published } = options;
+  return {
+    encoder: await readPublished(encoderPath, published.encoder),
+    decoder: await readPublished(decoderPath, published.decoder),
+  };
+}
+
+async function readPublished(path: string, wantedSha256: string): Promise<PublishedGraph> {
+  const model = await readFile(path);
+  const sha256 = createHash('sha256').update(model).digest('hex');
+  if (sha256 !== wantedSha256) throw new Error('the published graphs are damaged');
+  return new PublishedGraph(model);
 }

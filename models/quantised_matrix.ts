@@ -97,3 +97,33 @@ export function columnSums(source: QuantisedMatrix): Int32Array {
   }
   return sums;
 }
+
+/**
+ * The same product with each head's first `rotarySize` columns turned by a right angle, pair by pair: what a rotary
+ * embedding adds, times the sine. The other columns give 0.
+ */
+export function quarterTurned(
+  source: QuantisedMatrix,
+  { headSize, rotarySize }: { readonly headSize: number; readonly rotarySize: number },
+): QuantisedMatrix {
+  const { rows, columns, bytes } = source;
+  const turned = { ...source, bytes: new Uint8Array(bytes.length), scales: new Float32Array(columns) };
+  for (let column = 0; column < columns; column++) {
+    if (column % headSize >= rotarySize) continue;
+    const isFirst = (column % headSize) % 2 === 0;
+    const from = isFirst ? column + 1 : column - 1;
+    turned.scales[column] = (isFirst ? -1 : 1) * (source.scales[from] ?? NaN);
+    for (let row = 0; row < rows; row++) {
+      turned.bytes[row * columns + column] = bytes[row * columns + from] ?? 0;
+    }
+  }
+  return turned;
+}
+
+/** The numbers that the bytes stand for, row by row. */
+export function dequantised({ columns, bytes, scales, zeroPoints }: QuantisedMatrix): Float32Array {
+  return Float32Array.from(bytes, (byte, at) => {
+    const column = at % columns;
+    return (byte - (zeroPoints[column] ?? 0)) * (scales[column] ?? NaN);
+  });
+}

@@ -1,5 +1,6 @@
 /** The interfaces between the parts. Each is implemented once for real and once by hand for tests. */
 import type { AudioFormat } from './audio.ts';
+import type { TranscriptionError } from './errors.ts';
 import type { Refusal } from './refusal.ts';
 
 /** What a recogniser made of one span of audio. */
@@ -15,18 +16,50 @@ export interface Hypothesis {
   readonly decoderSteps: number;
   /** Draft tokens that were verified and taken over. */
   readonly draftAcceptedTokens: number;
+  /** Which part of its slot's time it stands for, where it was one of a batch; added by the pool. */
+  readonly slotShare?: number;
+}
+
+/** One span of audio to be transcribed. */
+export interface RecognitionTask {
+  /** 16 kHz mono PCM. */
+  readonly pcm: Int16Array;
+  /** Token ids of an earlier hypothesis for a prefix of the same audio, or empty; the result is the same without. */
+  readonly draft: readonly number[];
+}
+
+/**
+ * What became of one task of a batch: `AudioError` (`invalid_pcm`) for audio that must not be run, `InferenceError`
+ * (`internal`) if the model fails on it.
+ */
+export type Transcription =
+  | { readonly hypothesis: Hypothesis; readonly error?: undefined }
+  | { readonly hypothesis?: undefined; readonly error: TranscriptionError };
+
+/** What a batch cost beside time. */
+export interface BatchWork {
+  /** Audio that the device worked on, and how much of it was only there to make rows equally long. */
+  readonly samples: number;
+  readonly paddingSamples: number;
+  /** What crossed between the host's memory and the device's; 0 where they are the same. */
+  readonly movedBytes: number;
+  /** Times that a run had to be repeated in halves because the device had too little memory. */
+  readonly halvings: number;
 }
 
 /** One model on one device. Not re-entrant: the next call may start when the last promise has settled. */
 export interface Recogniser {
   readonly model: string;
   readonly device: string;
+  /** Most tasks that one call takes, ≥ 1; falls when the device turns out to have too little memory. */
+  readonly batchMaxCount: number;
   /**
-   * Transcribes 16 kHz mono PCM. `draft` may hold the token ids of an earlier hypothesis for a prefix of the same
-   * audio; the result is the same with and without it.
-   * Throws `AudioError` (`invalid_pcm`) for audio it must not run, `InferenceError` (`internal`) if the model fails.
+   * Transcribes a batch; one result for each task, in order, equal to what it would be alone. An error of one task is
+   * its own result. Throws `DeviceError` if the device must not be used any more.
    */
-  transcribe(pcm: Int16Array, draft: readonly number[]): Promise<Hypothesis>;
+  transcribe(
+    tasks: readonly RecognitionTask[],
+  ): Promise<{ readonly transcriptions: readonly Transcription[]; readonly work: BatchWork }>;
   close(): Promise<void>;
 }
 

@@ -39,6 +39,10 @@ export class DraftAudit implements InferencePool {
     return this.#options.pool.freeCount;
   }
 
+  get idleCount(): number {
+    return this.#options.pool.idleCount;
+  }
+
   get isDisturbed(): boolean {
     return this.#options.pool.isDisturbed;
   }
@@ -69,7 +73,7 @@ export class DraftAudit implements InferencePool {
     const { pool, telemetry } = this.#options;
     const sample = this.#sample;
     if (sample === undefined) return;
-    if (pool.freeCount === 0 || pool.freeCount < pool.slotCount) {
+    if (pool.idleCount === 0 || pool.idleCount < pool.slotCount) {
       this.#retryLater();
       return;
     }

@@ -77,6 +77,14 @@ export class AudioError extends TranscriptionError {}
 export class OverloadError extends TranscriptionError {}
 /** A worker or a model failed. */
 export class InferenceError extends TranscriptionError {}
+/** A worker ended on a batch: which of the jobs ended it is not known until each has been run alone. */
+export class SharedDeathError extends InferenceError {}
+/** A device that must not be used any more by the process that met the error: it is lost, or has no memory left. */
+export class DeviceError extends InferenceError {
+  constructor(message: string, cause: unknown) {
+    super('worker_died', message, { retryable: true, cause });
+  }
+}
 /** The server cannot start as configured; a restart does not help. */
 export class ConfigError extends TranscriptionError {}
 /** What a command line asks for makes no sense, whatever the configuration. */
@@ -119,5 +127,7 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
 export const EXIT_CONFIG = 42;
 /** Exit status of a worker that was handed a second job while one was running. */
 export const EXIT_CONCURRENCY = 71;
+/** Exit status of a worker whose device is lost: what it would still compute is not to be trusted. */
+export const EXIT_DEVICE = 73;
 /** Exit status of a worker whose parent has gone. */
 export const EXIT_ORPHANED = 72;

@@ -1,11 +1,13 @@
 /**
  * The inference workers, behind the interface the scheduler knows: submit a self-contained job, get a hypothesis.
- * One job at a time per worker; a worker that dies or outlives its job's deadline fails that job and no other.
+ * One batch at a time per worker: the jobs that are submitted in one go while it is free, one or many. A worker that
+ * dies or outlives its batch's deadline fails the jobs of that batch and no others.
  */
 import { samplesToMs } from './audio.ts';
 import type { Cancel, Clock } from './clock.ts';
-import type { Hypothesis } from './contracts.ts';
-import { InferenceError, type ErrorCode } from './errors.ts';
+import { BatchSize, type BatchRun } from './batch_size.ts';
+import type { BatchWork, Hypothesis } from './contracts.ts';
+import { InferenceError, SharedDeathError, type ErrorCode } from './errors.ts';
 import {
   DISTURBANCE_MS,
   JOB_DEADLINE_AUDIO_RATIO,
@@ -28,10 +30,19 @@ export interface InferenceJob {
   readonly draft: readonly number[];
   /** Whose it is, for the log; its worker is not told. */
   readonly sessionId?: string | undefined;
+  /** It must not share a batch: it may be what ended a worker. */
+  readonly isAlone?: boolean;
 }
 
-export type InferenceRequest = { readonly type: 'job' } & Omit<InferenceJob, 'sessionId'>;
+/** A job as its worker gets it. */
+export type BatchJob = Pick<InferenceJob, 'jobId' | 'pcm' | 'draft'>;
+export interface InferenceRequest {
+  readonly type: 'batch';
+  readonly jobs: readonly BatchJob[];
+}
 export type InferenceReply =
+  /** The batch has been run; what became of each of its jobs follows. */
+  | { readonly type: 'batchDone'; readonly work: BatchWork; readonly batchMaxCount: number }
   | { readonly type: 'result'; readonly jobId: number; readonly hypothesis: Hypothesis }
   | {
       readonly type: 'jobFailed';
@@ -42,15 +53,18 @@ export type InferenceReply =
 
 /** Where jobs run. The scheduler submits only while `freeCount` is positive. */
 export interface InferencePool {
-  /** Jobs that can be running at the same time at present. */
+  /** Batches that can be running at the same time at present. */
   readonly slotCount: number;
   /** Jobs that can be started now. */
   readonly freeCount: number;
+  /** Slots that nothing runs on, nor will when this turn is over: a job that must be alone needs one. */
+  readonly idleCount: number;
   /** Workers have died lately that had no job or were killed from outside: it is not audio that ends them. */
   readonly isDisturbed: boolean;
   /**
-   * Runs one job. Rejects with `InferenceError`: `worker_died` or `deadline_exceeded` (its worker ended),
-   * `unavailable` (no free slot, or the pool closed), or the code the recogniser gave. Always settles.
+   * Runs one job. Rejects with `InferenceError`: `worker_died` or `deadline_exceeded` (its worker ended; a
+   * `SharedDeathError` if it was not alone), `unavailable` (no free slot, or the pool closed), or the code the
+   * recogniser gave. Always settles.
    */
   run(job: InferenceJob): Promise<Hypothesis>;
 }
@@ -60,35 +74,62 @@ export function jobDeadlineMs(pcm: Int16Array): number {
   return Math.max(JOB_DEADLINE_MIN_MS, samplesToMs(pcm.length) * JOB_DEADLINE_AUDIO_RATIO);
 }
 
+/** A batch is run to the deadline of its longest job. */
+function batchDeadlineMs(jobs: readonly RunningJob[]): number {
+  return Math.max(...jobs.map(({ job }) => jobDeadlineMs(job.pcm)));
+}
+
 interface RunningJob {
   readonly job: InferenceJob;
   readonly resolve: (hypothesis: Hypothesis) => void;
   readonly reject: (error: InferenceError) => void;
+}
+
+/** Jobs of one slot, gathered in one turn of the event loop and then sent. */
+interface Batch {
+  /** Those that have not been answered. */
+  readonly jobs: Map<number, RunningJob>;
+  /** Jobs that it was sent with; 0 while it is gathered. */
+  sentCount: number;
+  sentAtMs: number;
+  slotShare: number;
   cancelDeadline: Cancel;
 }
 
 interface Slot {
+  readonly device: SlotDevice;
   readonly worker: FallbackWorker<InferenceRequest, InferenceReply>;
-  running: RunningJob | undefined;
+  size: BatchSize;
+  batch: Batch | undefined;
   /** Whether its latest process ran on the device it is meant for. */
   wasOnItsDevice: boolean;
 }
 
-export interface WorkerInferencePoolOptions {
+/** What one worker runs on. */
+export interface SlotDevice {
   readonly launch: WorkerLauncher<InferenceRequest, InferenceReply>;
   /** Where jobs run when the device of `launch` keeps ending its workers; absent if that is the last resort itself. */
   readonly fallback?: Fallback<InferenceRequest, InferenceReply> | undefined;
+  /** Most jobs of one batch there; on what it falls back to it is 1. */
+  readonly batchMaxCount: number;
+  /** Takes jobs only while a slot that is none is not there or not on its device. */
+  readonly isStandby?: boolean;
+}
+
+export interface WorkerInferencePoolOptions {
+  /** One for each worker; those beyond `slotCount` are loaded and warm, so that a death costs no model load. */
+  readonly workers: readonly SlotDevice[];
   readonly clock: Clock;
   readonly random: () => number;
-  /** Jobs that may run at the same time. */
+  /** Batches that may run at the same time, beside those of standbys. */
   readonly slotCount: number;
-  /** Workers beyond that, loaded and warm, so that a death costs no model load. */
-  readonly spareCount: number;
   readonly rssMaxBytes: number;
   /** A slot became free, or a worker came or went. */
   readonly onChange: () => void;
   /** A worker died; `jobs` were running on it. */
   readonly onDeath: (death: WorkerDeath, jobs: readonly InferenceJob[]) => void;
+  /** A batch has been run. */
+  readonly onBatch?: (batch: BatchRun & { readonly work: BatchWork; readonly batchMaxCount: number }) => void;
 }
 
 export class WorkerInferencePool implements InferencePool {
@@ -99,7 +140,7 @@ export class WorkerInferencePool implements InferencePool {
 
   constructor(options: WorkerInferencePoolOptions) {
     this.#options = options;
-    for (let i = 0; i < options.slotCount + options.spareCount; i++) this.#slots.push(this.#createSlot());
+    for (const device of options.workers) this.#slots.push(this.#createSlot(device));
   }
 
   start(): void {
@@ -108,16 +149,21 @@ export class WorkerInferencePool implements InferencePool {
 
   get slotCount(): number {
     const readyCount = this.#slots.filter((slot) => slot.worker.state === 'ready').length;
-    return Math.min(this.#options.slotCount, readyCount);
+    return Math.min(this.wantedSlotCount, readyCount);
   }
 
+  /** Slots that run something, or will when this turn is over. */
   get busyCount(): number {
-    return this.#slots.filter((slot) => slot.running !== undefined).length;
+    return this.#slots.filter((slot) => slot.batch !== undefined).length;
+  }
+
+  get idleCount(): number {
+    return this.#idleSlots().length;
   }
 
   get freeCount(): number {
-    const idleCount = this.#slots.filter(isIdle).length;
-    return Math.max(0, Math.min(idleCount, this.#options.slotCount - this.busyCount));
+    const gathering = this.#slots.filter(({ batch }) => batch !== undefined);
+    return [...this.#idleSlots(), ...gathering].reduce((sum, slot) => sum + roomOf(slot), 0);
   }
 
   get isDisturbed(): boolean {
@@ -129,21 +175,14 @@ export class WorkerInferencePool implements InferencePool {
   }
 
   run(job: InferenceJob): Promise<Hypothesis> {
-    const slot = this.freeCount > 0 ? this.#slots.find(isIdle) : undefined;
-    if (slot === undefined || this.#isClosed) {
+    const slot = this.#isClosed ? undefined : this.#slotFor(job);
+    if (slot === undefined) {
       return Promise.reject(
         new InferenceError('unavailable', 'no inference worker is free', { retryable: true }),
       );
     }
     return new Promise((resolve, reject) => {
-      slot.running = {
-        job,
-        resolve,
-        reject,
-        cancelDeadline: this.#armDeadline(slot, job),
-      };
-      const { jobId, pcm, draft } = job;
-      slot.worker.send({ type: 'job', jobId, pcm, draft });
+      this.#add(slot, { job, resolve, reject });
     });
   }
 
@@ -151,20 +190,73 @@ export class WorkerInferencePool implements InferencePool {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const slot of this.#slots) {
-      this.#settle(slot)?.reject(new InferenceError('unavailable', 'the server is shutting down'));
+      for (const { reject } of this.#end(slot)?.jobs.values() ?? [])
+        reject(new InferenceError('unavailable', 'the server is shutting down'));
     }
     await Promise.all(this.#slots.map((slot) => slot.worker.close()));
   }
 
-  /** Kills the worker when the job's time is over; a worker that had no processor meanwhile is given more of it. */
-  #armDeadline(slot: Slot, job: InferenceJob): Cancel {
+  /** `slotCount` if all workers were as they should; while an accelerator is missing, standbys count too. */
+  get wantedSlotCount(): number {
+    const { slotCount, workers } = this.#options;
+    const isOneMissing = this.#slots.some(
+      ({ device, worker }) =>
+        device.isStandby !== true && !(worker.state === 'ready' && worker.isOnItsDevice),
+    );
+    return slotCount + (isOneMissing ? workers.filter(({ isStandby }) => isStandby === true).length : 0);
+  }
+
+  /** Those that may begin a batch, the largest first. */
+  #idleSlots(): Slot[] {
+    const idle = this.#slots.filter(isIdle).sort((a, b) => b.size.count - a.size.count);
+    return idle.slice(0, Math.max(0, this.wantedSlotCount - this.busyCount));
+  }
+
+  /** The slot that would be least full with the job: several share what comes in one turn. */
+  #slotFor({ isAlone }: InferenceJob): Slot | undefined {
+    const idle = this.#idleSlots();
+    if (isAlone === true) return idle[0];
+    const fullness = ({ size, batch }: Slot): number => ((batch?.jobs.size ?? 0) + 1) / size.count;
+    const open = [...idle, ...this.#slots.filter(({ batch }) => batch !== undefined)];
+    return open
+      .filter((slot) => roomOf(slot) > 0)
+      .reduce<Slot | undefined>(
+        (best, slot) => (best === undefined || fullness(slot) < fullness(best) ? slot : best),
+        undefined,
+      );
+  }
+
+  /** A batch that is full, or whose job must be alone, is sent at once; others when this turn is over. */
+  #add(slot: Slot, running: RunningJob): void {
+    const batch = (slot.batch ??= emptyBatch());
+    batch.jobs.set(running.job.jobId, running);
+    if (running.job.isAlone === true || batch.jobs.size >= slot.size.count) this.#send(slot, batch);
+    else if (batch.jobs.size === 1) {
+      queueMicrotask(() => {
+        if (slot.batch === batch) this.#send(slot, batch);
+      });
+    }
+  }
+
+  #send(slot: Slot, batch: Batch): void {
+    if (batch.sentCount > 0) return;
+    const running = [...batch.jobs.values()];
+    batch.sentCount = running.length;
+    batch.sentAtMs = this.#options.clock.nowMs();
+    batch.slotShare = slot.size.shareOf(running.length);
+    batch.cancelDeadline = this.#armDeadline(slot, batch, batchDeadlineMs(running));
+    const jobs = running.map(({ job: { jobId, pcm, draft } }) => ({ jobId, pcm, draft }));
+    slot.worker.send({ type: 'batch', jobs });
+  }
+
+  /** Kills the worker when the batch's time is over; a worker that had no processor meanwhile is given more of it. */
+  #armDeadline(slot: Slot, batch: Batch, boundMs: number): Cancel {
     const { clock } = this.#options;
-    const boundMs = jobDeadlineMs(job.pcm);
     let hadCpuMs = slot.worker.activity()?.cpuMs ?? 0;
     let extensionCount = 0;
     let cancel: Cancel;
     const judge = (): void => {
-      if (slot.running?.job !== job) return;
+      if (slot.batch !== batch) return;
       const activity = slot.worker.activity();
       const isStarved = activity?.isRunnable === true && activity.cpuMs - hadCpuMs < boundMs / 2;
       if (!isStarved || extensionCount === JOB_DEADLINE_EXTENSION_MAX_COUNT) {
@@ -189,9 +281,11 @@ export class WorkerInferencePool implements InferencePool {
     };
   }
 
-  #createSlot(): Slot {
-    const { launch, fallback, clock, random, rssMaxBytes } = this.#options;
+  #createSlot(device: SlotDevice): Slot {
+    const { clock, random, rssMaxBytes } = this.#options;
+    const { launch, fallback } = device;
     const slot: Slot = {
+      device,
       worker: new FallbackWorker<InferenceRequest, InferenceReply>({
         launch,
         fallback,
@@ -200,7 +294,9 @@ export class WorkerInferencePool implements InferencePool {
         rssMaxBytes,
         owner: {
           ready: () => {
-            slot.wasOnItsDevice = slot.worker.isOnItsDevice;
+            const isBack = slot.worker.isOnItsDevice;
+            if (isBack !== slot.wasOnItsDevice) slot.size = new BatchSize(isBack ? device.batchMaxCount : 1);
+            slot.wasOnItsDevice = isBack;
             this.#options.onChange();
           },
           message: (reply) => {
@@ -214,34 +310,65 @@ export class WorkerInferencePool implements InferencePool {
             this.#options.onDeath(death, []);
             this.#options.onChange();
           },
-          isBusy: () => slot.running !== undefined,
+          isBusy: () => slot.batch !== undefined,
         },
       }),
-      running: undefined,
+      size: new BatchSize(device.batchMaxCount),
+      batch: undefined,
       wasOnItsDevice: true,
     };
     return slot;
   }
 
   #receive(slot: Slot, reply: InferenceReply): void {
-    if (slot.running?.job.jobId !== reply.jobId) return;
-    const running = this.#settle(slot);
-    slot.worker.rest();
-    if (reply.type === 'result') running?.resolve(reply.hypothesis);
-    else running?.reject(new InferenceError(reply.code, reply.message));
-    this.#options.onChange();
+    const { batch } = slot;
+    if (batch === undefined) return;
+    if (reply.type === 'batchDone') {
+      this.#noteBatch(slot, batch, reply);
+      return;
+    }
+    const running = batch.jobs.get(reply.jobId);
+    if (running === undefined) return;
+    batch.jobs.delete(reply.jobId);
+    const isOver = batch.jobs.size === 0;
+    if (isOver) {
+      this.#end(slot);
+      slot.worker.rest();
+    }
+    if (reply.type === 'result') {
+      const { slotShare } = batch;
+      running.resolve(slotShare === 1 ? reply.hypothesis : { ...reply.hypothesis, slotShare });
+    } else {
+      running.reject(new InferenceError(reply.code, reply.message));
+    }
+    if (isOver) this.#options.onChange();
+  }
+
+  #noteBatch(slot: Slot, batch: Batch, reply: Extract<InferenceReply, { readonly type: 'batchDone' }>): void {
+    const { work, batchMaxCount } = reply;
+    const run = { rows: batch.sentCount, tookMs: this.#options.clock.nowMs() - batch.sentAtMs };
+    slot.size.limit(batchMaxCount);
+    slot.size.note(run);
+    batch.slotShare = slot.size.shareOf(run.rows);
+    this.#options.onBatch?.({ ...run, work, batchMaxCount: slot.size.count });
   }
 
   #lose(slot: Slot, death: WorkerDeath): void {
-    const running = this.#settle(slot);
-    if (running === undefined && this.#isClosed) return;
+    const batch = this.#end(slot);
+    if (batch === undefined && this.#isClosed) return;
     // A device that is given up has ended workers by itself: that is not held against what they were working on.
     const isGivenUp = slot.wasOnItsDevice && !slot.worker.isOnItsDevice;
-    const isIdleDeath = running === undefined && isUnasked(death);
+    const isIdleDeath = batch === undefined && isUnasked(death);
     if (isGivenUp || isIdleDeath || isFromOutside(death)) this.#noteDisturbance();
-    this.#options.onDeath(death, running === undefined ? [] : [running.job]);
+    const lost = [...(batch?.jobs.values() ?? [])];
+    this.#options.onDeath(
+      death,
+      lost.map(({ job }) => job),
+    );
     const code = death.cause === 'deadline' ? 'deadline_exceeded' : 'worker_died';
-    running?.reject(new InferenceError(code, 'the worker that ran the job ended', { retryable: true }));
+    const DeathError = (batch?.sentCount ?? 0) > 1 ? SharedDeathError : InferenceError;
+    for (const { reject } of lost)
+      reject(new DeathError(code, 'the worker that ran the job ended', { retryable: true }));
     this.#options.onChange();
   }
 
@@ -249,12 +376,22 @@ export class WorkerInferencePool implements InferencePool {
     this.#disturbedAtMs = this.#options.clock.nowMs();
   }
 
-  #settle(slot: Slot): RunningJob | undefined {
-    const running = slot.running;
-    slot.running = undefined;
-    running?.cancelDeadline();
-    return running;
+  #end(slot: Slot): Batch | undefined {
+    const { batch } = slot;
+    slot.batch = undefined;
+    batch?.cancelDeadline();
+    return batch;
   }
+}
+
+function emptyBatch(): Batch {
+  return { jobs: new Map(), sentCount: 0, sentAtMs: 0, slotShare: 1, cancelDeadline: () => undefined };
+}
+
+/** Jobs that a slot still takes. */
+function roomOf({ size, batch }: Slot): number {
+  if (batch === undefined) return size.count;
+  return batch.sentCount > 0 ? 0 : size.count - batch.jobs.size;
 }
 
 /** Nobody here wanted it to end. */
@@ -263,5 +400,5 @@ function isUnasked({ cause }: WorkerDeath): boolean {
 }
 
 function isIdle(slot: Slot): boolean {
-  return slot.running === undefined && slot.worker.state === 'ready';
+  return slot.batch === undefined && slot.worker.state === 'ready';
 }

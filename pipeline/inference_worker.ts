@@ -1,13 +1,15 @@
-/** The inside of an inference worker: one recogniser, one job at a time, replies in the order of the jobs. */
-import type { Recogniser } from './contracts.ts';
-import { TranscriptionError } from './errors.ts';
-import type { InferenceReply, InferenceRequest } from './inference_pool.ts';
+/** The inside of an inference worker: one recogniser, one batch at a time, replies in the order of the jobs. */
+import type { BatchWork, Recogniser, Transcription } from './contracts.ts';
+import { DeviceError } from './errors.ts';
+import type { BatchJob, InferenceReply, InferenceRequest } from './inference_pool.ts';
 
 export interface InferenceWorkerOptions {
   readonly recogniser: Recogniser;
   readonly reply: (message: InferenceReply) => void;
-  /** Called when a second job arrives while one runs: the caller must end the process, nothing here is to be trusted. */
+  /** Called when a batch arrives while one runs: the caller must end the process, nothing here is to be trusted. */
   readonly onConcurrency: () => void;
+  /** Called instead of replies when the device is lost: the caller must end the process, it never serves again. */
+  readonly onDeviceLost: () => void;
 }
 
 export class InferenceWorker {
@@ -18,29 +20,44 @@ export class InferenceWorker {
     this.#options = options;
   }
 
-  async run(request: InferenceRequest): Promise<void> {
+  async run({ jobs }: InferenceRequest): Promise<void> {
+    const { recogniser, reply, onConcurrency, onDeviceLost } = this.#options;
     if (this.#isRunning) {
-      this.#options.onConcurrency();
+      onConcurrency();
       return;
     }
     this.#isRunning = true;
-    const reply = await this.#transcribe(request);
-    this.#isRunning = false;
-    this.#options.reply(reply);
-  }
-
-  async #transcribe({ jobId, pcm, draft }: InferenceRequest): Promise<InferenceReply> {
+    let batch: { readonly transcriptions: readonly Transcription[]; readonly work: BatchWork };
     try {
-      return { type: 'result', jobId, hypothesis: await this.#options.recogniser.transcribe(pcm, draft) };
+      batch = await recogniser.transcribe(jobs);
     } catch (error) {
-      if (error instanceof TranscriptionError) {
-        return { type: 'jobFailed', jobId, code: error.code, message: error.message };
-      }
-      // The operator reads the cause in the worker's stderr; the client gets no library's message.
-      process.stderr.write(
-        `inference failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-      );
-      return { type: 'jobFailed', jobId, code: 'internal', message: 'the model failed on this audio' };
+      if (!(error instanceof DeviceError)) throw error;
+      tellOperator(error);
+      onDeviceLost();
+      return;
     }
+    this.#isRunning = false;
+    reply({ type: 'batchDone', work: batch.work, batchMaxCount: recogniser.batchMaxCount });
+    for (const [at, job] of jobs.entries()) reply(replyTo(job, batch.transcriptions[at]));
   }
+}
+
+function replyTo({ jobId }: BatchJob, transcription: Transcription | undefined): InferenceReply {
+  if (transcription?.hypothesis !== undefined) {
+    return { type: 'result', jobId, hypothesis: transcription.hypothesis };
+  }
+  const error = transcription?.error;
+  if (error?.cause !== undefined) tellOperator(error);
+  return {
+    type: 'jobFailed',
+    jobId,
+    code: error?.code ?? 'internal',
+    message: error?.message ?? 'the model failed on this audio',
+  };
+}
+
+/** The operator reads the cause in the worker's stderr; the client gets no library's message. */
+function tellOperator({ message, cause }: Error): void {
+  const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  process.stderr.write(`inference failed: ${message}: ${text}\n`);
 }

@@ -112,6 +112,25 @@ export const UTTERANCE_MAX_MS = 29_000;
 export const RECOGNISER_PCM_MAX_MS = 30_000;
 /** Shortest audio worth running the model on; less is no speech. */
 export const RECOGNISER_PCM_MIN_MS = 100;
+/** Most utterances that one run on an accelerator takes: beyond it the time grows as fast as the batch. */
+export const BATCH_MAX_COUNT = 32;
+/** Time of a batch that is aimed at: a final that has just missed one waits for it, and takes one itself. */
+export const BATCH_OBJECTIVE_MS = 150;
+/** Jobs of the first batch on a device that nothing is known of yet. */
+export const BATCH_START_COUNT = 4;
+/** What the latest batch weighs in what is known of a device's times. */
+export const BATCH_TIME_WEIGHT_RATIO = 0.05;
+/** Padding in a run: more than this and the shorter rows are run by themselves. */
+export const BATCH_PADDING_MAX_RATIO = 0.4;
+/** Lengths of runs come in steps of this: devices choose their programs anew for each shape. */
+export const BATCH_LENGTH_STEP_MS = 500;
+/**
+ * Tokens that the float graphs may choose otherwise than the published ones when they are prepared, of a signal that
+ * is no speech, where choices are close; speech that was read gave the same words.
+ */
+export const FLOAT_ERROR_MAX_RATIO = 0.25;
+/** Tokens of drafts read in one run, all rows together: each takes 128 KiB of a device's memory for its choice. */
+export const BATCH_READ_TOKENS_MAX_COUNT = 512;
 /** Token budget of a hypothesis: per second of audio (the model card's cap against loops), and for any audio. */
 export const TOKENS_PER_AUDIO_SECOND_COUNT = 6.5;
 export const TOKENS_SPARE_COUNT = 4;
@@ -289,6 +308,8 @@ export const HEARTBEAT_MAX_MS = 5_000;
 export const LATE_MESSAGE_GRACE_MS = 250;
 /** A worker above this is replaced when it is idle. Measured: 236 to 245 MB with the tiny model, warmed. */
 export const WORKER_RSS_MAX_BYTES = 1_536 * 1_024 * 1_024;
+/** The same beside accelerators: the libraries of CUDA and cuDNN alone can take more than a worker on the CPU may. */
+export const ACCELERATOR_RSS_MAX_BYTES = 4 * WORKER_RSS_MAX_BYTES;
 /**
  * A gateway that has not answered its supervisor for this long hangs. Longer than for workers: what ends with it is every
  * connection, and its event loop has been seen to stand still for a second on a machine with too much to do.
@@ -530,6 +551,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],
   [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
   [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],
+  [BATCH_OBJECTIVE_MS * 2, FINAL_OBJECTIVE_MS, 'a final that waits for a batch is in time'],
+  [BATCH_OBJECTIVE_MS, JOB_DEADLINE_MIN_MS, 'a batch is no hang'],
+  [BATCH_START_COUNT, BATCH_MAX_COUNT, 'a device can show that it takes more'],
+  [BATCH_MAX_COUNT, BATCH_READ_TOKENS_MAX_COUNT, 'each row can read its start token'],
+  [BATCH_LENGTH_STEP_MS, RECOGNISER_PCM_MAX_MS, 'there are several lengths'],
   [SUSPECT_AGE_MAX_MS, QUARANTINE_AGE_MAX_MS, 'a suspicion ends before a verdict'],
   [CLOCK_BACK_MAX_MS, QUARANTINE_AGE_MAX_MS, 'no poison is kept for more than twice its time'],
   [QUARANTINE_MAX_COUNT, POISON_MEMORY_MAX_COUNT, 'all that is on disk fits into memory'],

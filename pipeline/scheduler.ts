@@ -6,7 +6,7 @@
 import { samplesToMs } from './audio.ts';
 import type { Cancel, Clock } from './clock.ts';
 import type { Hypothesis } from './contracts.ts';
-import { InferenceError, TranscriptionError } from './errors.ts';
+import { InferenceError, SharedDeathError, TranscriptionError } from './errors.ts';
 import type { InferencePool } from './inference_pool.ts';
 import { countHypothesis } from './inference_stats.ts';
 import {
@@ -266,7 +266,10 @@ export class Scheduler {
   /** The next final that may run. One whose utterance could cost a worker too many waits for its partial. */
   #takeFinal(): QueuedFinal | undefined {
     for (;;) {
-      const index = this.#finals.findIndex(({ strikes }) => strikes.isPoison || strikes.allowsFinal);
+      const { idleCount } = this.#options.pool;
+      const index = this.#finals.findIndex(
+        ({ strikes }) => strikes.isPoison || (strikes.allowsFinal && (idleCount > 0 || !strikes.isSuspect)),
+      );
       const [final] = index === -1 ? [] : this.#finals.splice(index, 1);
       if (final === undefined) return undefined;
       const { pcm } = final.request.audio;
@@ -309,7 +312,8 @@ export class Scheduler {
     let hypothesis: Hypothesis;
     final.strikes.begin();
     try {
-      hypothesis = await this.#options.pool.run({ jobId: this.#nextJobId++, pcm, draft, sessionId });
+      const isAlone = final.strikes.isSuspect;
+      hypothesis = await this.#options.pool.run({ jobId: this.#nextJobId++, pcm, draft, sessionId, isAlone });
     } catch (error) {
       this.#slotMs.final += clock.nowMs() - startedAtMs;
       this.#noteDeath(final.strikes, pcm, error);
@@ -319,11 +323,12 @@ export class Scheduler {
     }
     final.strikes.end('survived');
     this.#poisonMemory.absolve(pcm);
-    const slotMs = clock.nowMs() - startedAtMs;
+    const tookMs = clock.nowMs() - startedAtMs;
+    const slotMs = tookMs * (hypothesis.slotShare ?? 1);
     this.#slotMs.final += slotMs;
     countHypothesis(telemetry, draft, hypothesis);
     telemetry.count('jobs_total', { kind: 'final', outcome: 'done' });
-    telemetry.observe('inference_seconds', { kind: 'final' }, slotMs / 1000);
+    telemetry.observe('inference_seconds', { kind: 'final' }, tookMs / 1000);
     telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
     final.request.done(hypothesis);
     this.pump();
@@ -351,6 +356,8 @@ export class Scheduler {
   #noteDeath(strikes: Strikes, pcm: Int16Array, error: unknown): void {
     if (!endedWorker(error)) {
       strikes.end('survived');
+    } else if (error instanceof SharedDeathError) {
+      strikes.end('shared');
     } else if (this.#options.pool.isDisturbed) {
       strikes.end('excused');
     } else {
@@ -361,10 +368,11 @@ export class Scheduler {
 
   /** The source whose job is next: one in a hurry, else one whose partial is due; undefined if there is neither. */
   #nextSource(): QueuedSource | undefined {
-    const nowMs = this.#options.clock.nowMs();
+    const { clock, pool } = this.#options;
+    const [nowMs, hasIdleSlot] = [clock.nowMs(), pool.idleCount > 0];
     let next: QueuedSource | undefined;
     for (const queued of this.#sources.values()) {
-      if (!isAskable(queued)) continue;
+      if (!isAskable(queued) || (queued.strikes.isSuspect && !hasIdleSlot)) continue;
       if (!isHurried(queued) && (this.#isSuspended || queued.dueAtMs > nowMs)) continue;
       if (next === undefined || comesBefore(queued, next)) next = queued;
     }
@@ -405,7 +413,7 @@ export class Scheduler {
     queued.running = kind;
     strikes.begin();
     queued.dueAtMs = startedAtMs + this.#intervalMs;
-    const job = { jobId: this.#nextJobId++, pcm, draft, sessionId };
+    const job = { jobId: this.#nextJobId++, pcm, draft, sessionId, isAlone: strikes.isSuspect };
     const hypothesis = await pool.run(job).catch((error: unknown) => {
       // A partial is replaceable: the next one, with more audio, is its retry.
       telemetry.count('jobs_total', { kind, outcome: 'failed' });
@@ -413,14 +421,15 @@ export class Scheduler {
     });
     queued.running = undefined;
     this.#awaited.delete(queued);
-    const slotMs = clock.nowMs() - startedAtMs;
+    const tookMs = clock.nowMs() - startedAtMs;
+    const slotMs = tookMs * (hypothesis?.slotShare ?? 1);
     this.#slotMs[kind] += slotMs;
     if (hypothesis !== undefined) {
       strikes.end('survived');
       this.#noteCost(queued, slotMs);
       queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: slotMs });
       countHypothesis(telemetry, draft, hypothesis);
-      telemetry.observe('inference_seconds', { kind }, slotMs / 1000);
+      telemetry.observe('inference_seconds', { kind }, tookMs / 1000);
       if (kind === 'early') telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
       // The first words are waited for most: where there are none yet, the next look comes sooner.
       if (hypothesis.text === '') {

@@ -177,9 +177,36 @@ export const METRICS = {
     labels: { kind: KINDS },
     buckets: LATENCY_BUCKETS_SECONDS,
   },
+  batch_rows: {
+    kind: 'histogram',
+    help: 'Jobs that a worker ran at once.',
+    labels: {},
+    buckets: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32],
+  },
+  batch_seconds: {
+    kind: 'histogram',
+    help: 'Time a batch held its device, transfers included.',
+    labels: {},
+    buckets: LATENCY_BUCKETS_SECONDS,
+  },
+  batch_samples_total: {
+    kind: 'counter',
+    help: 'Samples (16 kHz) that devices worked on: audio, and padding that made the rows of a batch equally long.',
+    labels: { content: ['audio', 'padding'] },
+  },
+  batch_halvings_total: {
+    kind: 'counter',
+    help: 'Batches that were run in halves because the device had too little memory.',
+    labels: {},
+  },
+  device_moved_bytes_total: {
+    kind: 'counter',
+    help: 'Bytes moved between the memory of the host and that of accelerators.',
+    labels: {},
+  },
   real_time_factor: {
     kind: 'histogram',
-    help: 'Slot time over audio duration, of finals, early ones included.',
+    help: 'Slot time, of a batch its part, over audio duration, of finals, early ones included.',
     labels: {},
     buckets: [0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.6, 1],
   },

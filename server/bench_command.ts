@@ -1,4 +1,4 @@
-/** `earwitness bench`: tries ways to run the speech model on this machine and says which is the best. */
+/** `earwitness bench`: tries ways to run the speech model on this machine's processors and says which is the best. */
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { findRecogniser } from '../models/catalogue.ts';
@@ -16,6 +16,7 @@ import { BENCH_SPEECH_MS, WORKER_RSS_MAX_BYTES, WORKER_START_MAX_MS } from '../p
 import type { WorkerLauncher } from '../pipeline/worker_process.ts';
 import { decodeCanary } from './canary.ts';
 import type { Config } from './config.ts';
+import { CPU } from './devices.ts';
 import { ensureModels, type Output } from './models_command.ts';
 import {
   bestPlacement,
@@ -52,7 +53,7 @@ export async function benchMachine(
   const { phrase } = decodeCanary(findRecogniser(model).language, await loadDecoderFactory());
   return benchPlacements({
     ...{ ...run, phrase, partialIntervalMs, coreCount: availableParallelism() },
-    launch: (inferenceThreads) => inferenceLauncher({ ...config, inferenceThreads }, {}),
+    launch: (inferenceThreads) => inferenceLauncher({ ...config, inferenceThreads }, { device: CPU }),
   });
 }
 
@@ -148,11 +149,10 @@ async function startPool(
       fail('interrupted');
     });
     pool = new WorkerInferencePool({
-      launch: launch(threads),
+      workers: Array.from({ length: workers }, () => ({ launch: launch(threads), batchMaxCount: 1 })),
       clock: systemClock,
       random: Math.random,
       slotCount: workers,
-      spareCount: 0,
       rssMaxBytes: WORKER_RSS_MAX_BYTES,
       onDeath: () => {
         fail('a worker of the speech model died; its last words are above');

@@ -2,6 +2,7 @@
 import { joinPcm } from '../pipeline/audio.ts';
 import type { AudioDecoderFactory, Recogniser } from '../pipeline/contracts.ts';
 import { InferenceError } from '../pipeline/errors.ts';
+import { transcribeOne } from '../pipeline/single_recognition.ts';
 
 /**
  * By language. The voices are synthetic (Flite: kal16 says "One two three.", slt "Gracias, muchas gracias."), as
@@ -87,7 +88,7 @@ export function decodeCanary(language: string, decoders: AudioDecoderFactory): C
 
 /** Warms a recogniser up with the phrase. Throws `InferenceError` unless it hears the words. */
 export async function transcribeCanary(recogniser: Recogniser, canary: Canary): Promise<void> {
-  const { text } = await recogniser.transcribe(canary.phrase, []);
+  const { text } = await transcribeOne(recogniser, { pcm: canary.phrase, draft: [] });
   const heard = text.toLowerCase().replace(/[^\p{L} ]/gu, '');
   if (heard !== canary.words) {
     throw new InferenceError(

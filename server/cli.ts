@@ -94,6 +94,7 @@ function createProgram(shell: Shell): Command {
   addLoad(program, shell);
   addModels(program, shell);
   addBench(program, shell);
+  addDevices(program, shell);
   addCrashes(program, shell);
   addQuarantine(program, shell);
   addKeys(program, shell);
@@ -183,9 +184,9 @@ function addLoad(program: Command, shell: Shell): void {
 function addBench(program: Command, shell: Shell): void {
   const command = program
     .command('bench')
-    .description('find the best numbers of workers and threads for this machine')
+    .description('find the best numbers of workers and threads for the processors of this machine')
     .addOption(secondsOption());
-  const keys = ['model', 'device', 'partialIntervalMs', 'modelsDir', 'config'] as const;
+  const keys = ['model', 'partialIntervalMs', 'modelsDir', 'config'] as const;
   withSettings(command, keys).action(async (flags: Flags & { readonly seconds: number }) => {
     const { seconds, ...settings } = flags;
     const config = load(settings, shell);
@@ -197,6 +198,27 @@ function addBench(program: Command, shell: Shell): void {
     );
     await written(stdout);
   });
+}
+
+function addDevices(program: Command, shell: Shell): void {
+  const devices = program.command('devices').description('what the speech model can run on here');
+  const list = devices.command('list', { isDefault: true }).description('try every device of this machine');
+  withSettings(list, ['model', 'inferenceThreads', 'modelsDir', 'config']).action(async (flags: Flags) => {
+    const config = load(flags, shell);
+    const { listDevices } = await import('./devices_command.ts');
+    const { stdout, stderr } = shell;
+    shell.finish(await withInterrupt((signal) => listDevices({ config, signal, stdout, stderr })));
+    await written(stdout);
+  });
+  devices
+    .command('install')
+    .description('fetch what a device needs and is too large for the package')
+    .argument('<device>', 'cuda')
+    .action(async (device: string) => {
+      const { installDevice } = await import('./devices_command.ts');
+      shell.finish(await installDevice(device, shell));
+      await written(shell.stdout);
+    });
 }
 
 /** What the commands about keys need of the configuration. */
@@ -358,9 +380,11 @@ function addQuarantine(program: Command, shell: Shell): void {
     .argument('<id>', 'id of a record whose audio was kept, or its beginning')
     .action(async (id: string, flags: JsonFlags) => {
       const { replayQuarantined } = await import('./quarantine_command.ts');
+      const { firstDeviceOf } = await import('./devices.ts');
       const { inferenceLauncher } = await import('./worker_launchers.ts');
       const { config, ...rest } = options(flags);
-      await finish(await replayQuarantined(id, { ...rest, launch: inferenceLauncher(config, {}) }));
+      const launch = inferenceLauncher(config, { device: firstDeviceOf(config.device) });
+      await finish(await replayQuarantined(id, { ...rest, launch }));
     });
   add('clear', 'remove one record, or all')
     .argument('[id]', 'id of a record, or its beginning')

@@ -44,7 +44,10 @@ export function deviceFallback(
 
 /** Sets the gauges. */
 export function reportDevices(telemetry: Telemetry, workers: readonly WorkerReport[]): void {
-  const slots = workers.filter(({ role }) => role === 'inference');
+  const all = workers.filter(({ role }) => role === 'inference');
+  // Beside accelerators, which say what they run on, there may be standbys, which have no choice.
+  const choosing = all.filter(({ device }) => device !== undefined);
+  const slots = choosing.length > 0 ? choosing : all;
   const fallenCount = slots.filter(({ fallback }) => fallback !== undefined).length;
   telemetry.set('worker_devices', { device: 'configured' }, slots.length - fallenCount);
   telemetry.set('worker_devices', { device: 'fallback' }, fallenCount);

@@ -1,5 +1,5 @@
 /** How a process ended, in words that an operator can act on. */
-import { EXIT_CONCURRENCY, EXIT_CONFIG, EXIT_ORPHANED } from '../pipeline/errors.ts';
+import { EXIT_CONCURRENCY, EXIT_CONFIG, EXIT_DEVICE, EXIT_ORPHANED } from '../pipeline/errors.ts';
 import { WORKER_START_MAX_MS } from '../pipeline/limits.ts';
 import type { DeathCause } from '../pipeline/supervised_worker.ts';
 
@@ -46,6 +46,7 @@ const STATUSES: Readonly<Record<number, string>> = {
   14: 'a snapshot could not be built',
   [EXIT_CONFIG]: 'its configuration or its weights are wrong; it is not started again',
   [EXIT_CONCURRENCY]: 'it was handed a second job while one was running',
+  [EXIT_DEVICE]: 'its device was lost, or had no memory left',
   [EXIT_ORPHANED]: 'its parent had gone',
   126: 'the program could not be executed',
   127: 'the program was not found',

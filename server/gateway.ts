@@ -12,6 +12,8 @@ import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Access } from './access.ts';
 import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
+import { chooseDevice } from './device_trial.ts';
+import { AUTO } from './devices.ts';
 import { ClientPort, type ClientPortOptions } from './client_port.ts';
 import { CrashReports } from './crash_reports.ts';
 import type { DialectParts } from './dialect.ts';
@@ -77,13 +79,15 @@ export interface ServerParts {
   readonly disturbLoad?: (reading: LoadReading) => LoadReading;
 }
 
-/** Starts a server. Throws `ConfigError` when it cannot listen. */
+/** Starts a server; with the device `auto`, the devices are tried first. Throws `ConfigError` when it cannot listen. */
 export async function startServer(
   config: Config,
   log: RootLog,
   parts: ServerParts = {},
 ): Promise<RunningServer> {
-  const gateway = new Gateway(config, log, parts);
+  const { device = config.device } = parts;
+  const chosen = device === AUTO ? await chooseDevice(config, log) : device;
+  const gateway = new Gateway(config, log, { ...parts, device: chosen });
   try {
     return await gateway.start();
   } catch (error) {
@@ -408,11 +412,11 @@ class Gateway {
   }
 
   #health(): Health {
-    const { audioWorkers, inferenceWorkers } = this.#config;
+    const { audioWorkers } = this.#config;
     return judgeHealth({
       workers: this.#workers(),
       slotCount: this.#inferencePool.slotCount,
-      wantedSlotCount: inferenceWorkers,
+      wantedSlotCount: this.#inferencePool.wantedSlotCount,
       audioCount: Math.min(this.#audioPool.readyCount, audioWorkers),
       wantedAudioCount: audioWorkers,
       isDraining: this.#registry.isDraining,

@@ -1,6 +1,6 @@
 /** The inference worker process: `node inference_worker_main.js <InferenceWorkerSettings as JSON>`, started by the gateway. */
 import { loadRecogniser } from '../models/recogniser.ts';
-import { EXIT_CONCURRENCY } from '../pipeline/errors.ts';
+import { EXIT_CONCURRENCY, EXIT_DEVICE } from '../pipeline/errors.ts';
 import type { InferenceReply, InferenceRequest } from '../pipeline/inference_pool.ts';
 import { loadDecoderFactory } from '../pipeline/decoders.ts';
 import { InferenceWorker } from '../pipeline/inference_worker.ts';
@@ -26,8 +26,11 @@ const worker = new InferenceWorker({
     channel.send(message);
   },
   onConcurrency: () => {
-    process.stderr.write('a second job arrived while one was running: the device must be serialized\n');
+    process.stderr.write('a second batch arrived while one was running: the device must be serialized\n');
     process.exit(EXIT_CONCURRENCY);
+  },
+  onDeviceLost: () => {
+    process.exit(EXIT_DEVICE);
   },
 });
 channel.send({ type: 'ready', detail: recogniser.model, warning });

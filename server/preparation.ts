@@ -9,6 +9,7 @@ import { preparedDir, preparedState } from '../models/weights.ts';
 import { killChild } from '../pipeline/child_kill.ts';
 import { systemClock } from '../pipeline/clock.ts';
 import { PREPARATION_MAX_MS } from '../pipeline/limits.ts';
+import { CPU } from './devices.ts';
 
 /** Where the weights are, who is told what is done, and what ends it. */
 export interface PreparationContext {
@@ -30,7 +31,24 @@ export async function ensurePrepared(entry: MoonshineEntry, context: Preparation
   if (seen.state === 'damaged')
     stderr.write(`${entry.id}: the prepared graphs are damaged (${seen.fault})\n`);
   stderr.write(`${entry.id}: preparing for this machine\n`);
-  const options: RecogniserOptions = { model: entry.id, modelsDir, device: 'cpu', threads: 1 };
+  await prepareInChild(entry, { device: CPU, context });
+}
+
+/** Prepares a model's float graphs for accelerators unless that was done before. Otherwise as `ensurePrepared`. */
+export async function ensurePreparedForAccelerators(
+  entry: MoonshineEntry,
+  context: PreparationContext,
+): Promise<void> {
+  context.signal?.throwIfAborted();
+  await prepareInChild(entry, { device: 'accelerator', context });
+}
+
+async function prepareInChild(
+  entry: MoonshineEntry,
+  { device, context }: { readonly device: string; readonly context: PreparationContext },
+): Promise<void> {
+  const { modelsDir, stderr, signal } = context;
+  const options: RecogniserOptions = { model: entry.id, modelsDir, device, threads: 1 };
   const modulePath = fileURLToPath(new URL('./preparation_main.js', import.meta.url));
   const child = fork(modulePath, [JSON.stringify(options)], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

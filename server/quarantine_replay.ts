@@ -27,11 +27,10 @@ export async function replayAudio(
   const outcome = new Promise<ReplayOutcome>((resolve) => {
     let startedAtMs: number | undefined;
     pool = new WorkerInferencePool({
-      launch,
+      workers: [{ launch, batchMaxCount: 1 }],
       clock,
       random: Math.random,
       slotCount: 1,
-      spareCount: 0,
       rssMaxBytes: WORKER_RSS_MAX_BYTES,
       onDeath: (death, jobs) => {
         resolve({ type: jobs.length > 0 ? 'died' : 'notStarted', death });

@@ -13,7 +13,9 @@ import { reportArguments } from './node_report.ts';
 import { watchSignals, type SignalWatch } from './signal_watch.ts';
 import { ignoreStraySignals } from './stray_signals.ts';
 import { Supervisor } from './supervisor.ts';
-import { SILERO_VAD_V5 } from '../models/catalogue.ts';
+import { findRecogniser, SILERO_VAD_V5 } from '../models/catalogue.ts';
+import { CPU } from './devices.ts';
+import { ensurePreparedForAccelerators } from './preparation.ts';
 
 /**
  * Runs the gateway in a process of its own and starts it again when it dies; resolves to the exit status.
@@ -118,13 +120,18 @@ export async function serve(config: Config, io: ServeIo): Promise<number> {
 
 /** Has the weights there, prepared. Resolves to the exit status if the signals end it first. */
 async function fetchModels(
-  { modelsDir, model }: Config,
+  { modelsDir, model, device }: Config,
   { stderr }: ServeIo,
   signals: SignalWatch,
 ): Promise<number | undefined> {
   const ids = [model, SILERO_VAD_V5.id];
   const { asked } = signals;
-  const fetching = ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal: asked });
+  const fetching = ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal: asked }).then(
+    async () => {
+      if (device !== CPU)
+        await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal: asked });
+    },
+  );
   return Promise.race([
     fetching.then(
       () => undefined,

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
 import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
+import { ACCELERATORS, CPU, isDeviceSetting } from './devices.ts';
 import { DIALECTS, type DialectName } from '../pipeline/session_settings.ts';
 import { defaultKeysFile } from './keys_file.ts';
 import { isOriginRule } from './origin.ts';
@@ -39,9 +40,6 @@ export const LOG_FORMATS = ['auto', 'json', 'pretty'] as const;
 export const TRANSPORTS = ['auto', 'uws', 'ws'] as const;
 /** What is kept of audio that ended two workers: nothing, its facts, or its facts and the audio. */
 export const QUARANTINE_MODES = ['off', 'hash', 'full'] as const;
-/** Wire dialects that can be spoken. */
-/** Devices a model can run on. */
-export const DEVICES = ['cpu'] as const;
 
 /** What defaults may depend on. */
 export interface Machine {
@@ -143,6 +141,9 @@ const RECOGNISERS: readonly [string, ...string[]] = [
   ),
 ];
 
+const DEVICES_RULE = `expected auto, cpu, or accelerators separated by commas, each once: ${ACCELERATORS.join(', ')}; cuda:1 is the second`;
+const devices = z.string({ error: DEVICES_RULE }).refine(isDeviceSetting, DEVICES_RULE);
+
 const port = wholeNumber(0, 65_535);
 const portOrNone: z.ZodType<number | ''> = z.union([port, z.literal('')], {
   error: 'expected a whole number from 0 to 65535',
@@ -199,9 +200,9 @@ export const SETTINGS = {
     help: 'speech model; `earwitness models list` shows them',
     placeholder: 'id',
   }),
-  device: fixed(oneOf(DEVICES, ', the only device this version runs models on'), 'cpu', {
-    help: 'what the model runs on',
-    placeholder: 'name',
+  device: fixed(devices, CPU, {
+    help: 'what the model runs on: cpu, auto, or accelerators such as cuda:0,cuda:1 or webgpu; `earwitness devices` shows what works',
+    placeholder: 'names',
   }),
   audioWorkers: {
     schema: workers,
@@ -219,11 +220,11 @@ export const SETTINGS = {
     schema: workers,
     fallback: ({ processorCount }) => Math.min(processorCount, WORKERS_MAX_COUNT),
     fallbackText: 'number of cores',
-    help: 'processes that run the speech model, one utterance at a time each',
+    help: 'processes that run the speech model on the CPU, one utterance at a time each; accelerators have one each',
     ...count,
   } satisfies Setting<number>,
   inferenceSpares: fixed(wholeNumber(0, WORKERS_MAX_COUNT), 1, {
-    help: 'processes beyond those, loaded and idle, so that a crash costs no model load',
+    help: 'processes beyond those, loaded and idle, so that a crash costs no model load; beside accelerators they are on the CPU',
     ...count,
   }),
   inferenceThreads: fixed(wholeNumber(1, INFERENCE_THREADS_MAX_COUNT), 1, {

@@ -34,7 +34,7 @@ export interface LauncherOptions {
 
 /** Starts processes that run the configured speech model. */
 export function inferenceLauncher(
-  config: Config,
+  config: Pick<Config, 'model' | 'modelsDir' | 'device' | 'inferenceThreads'>,
   options: LauncherOptions,
 ): WorkerLauncher<InferenceRequest, InferenceReply> {
   const entry = findRecogniser(config.model);

@@ -1,16 +1,19 @@
 /** The two pools of worker processes, with their launchers, and what is noted of a death. */
 import { createHash } from 'node:crypto';
+import { isAccelerator } from '../models/device_options.ts';
 import { samplesToMs } from '../pipeline/audio.ts';
 import { WorkerAudioPool } from '../pipeline/audio_pool.ts';
 import { systemClock } from '../pipeline/clock.ts';
-import { WorkerInferencePool, type InferenceJob } from '../pipeline/inference_pool.ts';
-import { WORKER_RSS_MAX_BYTES } from '../pipeline/limits.ts';
+import { WorkerInferencePool, type InferenceJob, type SlotDevice } from '../pipeline/inference_pool.ts';
+import { ACCELERATOR_RSS_MAX_BYTES, BATCH_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../pipeline/limits.ts';
+import { countBatch } from '../pipeline/inference_stats.ts';
 import { contentHash } from '../pipeline/poison_memory.ts';
 import type { WorkerDeath } from '../pipeline/supervised_worker.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
 import type { Config } from './config.ts';
 import type { CrashedJob, CrashReports } from './crash_reports.ts';
 import { deviceFallback } from './device_fallback.ts';
+import { CPU, devicesOf } from './devices.ts';
 import { describeDeath } from './exit_cause.ts';
 import type { Log } from './log.ts';
 import {
@@ -31,16 +34,40 @@ export interface PoolContext {
   readonly onChange: () => void;
 }
 
+/**
+ * One worker for each accelerator, with spares on the CPU that stand by; without accelerators all are on the CPU. Two
+ * workers on one accelerator would only wait for each other.
+ */
+function slotDevices(config: Config, context: PoolContext): SlotDevice[] {
+  const options = launcherOptions('inference', context);
+  const onCpu = { launch: inferenceLauncher(config, { ...options, device: CPU }), batchMaxCount: 1 };
+  const slots = devicesOf(context.device)
+    .filter(isAccelerator)
+    .map((device) => ({
+      launch: inferenceLauncher(config, { ...options, device }),
+      fallback: deviceFallback(config, { ...options, ...context, device }),
+      batchMaxCount: BATCH_MAX_COUNT,
+    }));
+  const spares = new Array<SlotDevice>(config.inferenceSpares).fill({
+    ...onCpu,
+    isStandby: slots.length > 0,
+  });
+  if (slots.length > 0) return [...slots, ...spares];
+  return [...new Array<SlotDevice>(config.inferenceWorkers).fill(onCpu), ...spares];
+}
+
 /** The inference workers of this configuration; they are not started. */
 export function createInferencePool(config: Config, context: PoolContext): WorkerInferencePool {
+  const accelerators = devicesOf(context.device).filter(isAccelerator);
   return new WorkerInferencePool({
-    launch: inferenceLauncher(config, { ...launcherOptions('inference', context), device: context.device }),
-    fallback: deviceFallback(config, { ...launcherOptions('inference', context), ...context }),
+    workers: slotDevices(config, context),
     clock: systemClock,
     random: Math.random,
-    slotCount: config.inferenceWorkers,
-    spareCount: config.inferenceSpares,
-    rssMaxBytes: WORKER_RSS_MAX_BYTES,
+    slotCount: accelerators.length > 0 ? accelerators.length : config.inferenceWorkers,
+    rssMaxBytes: accelerators.length > 0 ? ACCELERATOR_RSS_MAX_BYTES : WORKER_RSS_MAX_BYTES,
+    onBatch: (batch) => {
+      countBatch(context.telemetry, batch);
+    },
     onChange: context.onChange,
     onDeath: (death, jobs) => {
       reportDeath(context, death, { role: 'inference', jobs, sessionsReplayed: 0 });

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { ELEMENT, GraphBuilder } from '../../models/graph_builder.ts';
-import { type MoonshineFiles, MoonshineGraphs, sessionOptions } from '../../models/moonshine_graphs.ts';
+import { sessionOptions } from '../../models/device_options.ts';
+import { type MoonshineFiles, MoonshineGraphs } from '../../models/moonshine_graphs.ts';
 import { type MoonshineArchitecture } from '../../models/moonshine_facts.ts';
 import { PublishedGraph } from '../../models/published_graph.ts';
 import { transpose } from '../../models/quantised_matrix.ts';

@@ -19,6 +19,7 @@ import { benchDecoderStep } from './decoder_step_bench.ts';
 import { machineLine } from './processor_time.ts';
 import { compareWays, PARTIAL_INTERVAL_MS, type Way } from './recogniser_bench.ts';
 import { loadSherpa } from './sherpa_recogniser.ts';
+import { transcribeOne } from '../../pipeline/single_recognition.ts';
 
 const MODEL = 'moonshine-tiny-en';
 const ARCHITECTURE = MOONSHINE_TINY;
@@ -38,7 +39,10 @@ async function measureMemory(recogniser: Recogniser, clips: readonly Clip[]): Pr
   const short = clips.map(({ pcm }) => pcm.subarray(0, msToSamples(1_500))).slice(0, 2);
   const runAll = async (count: number) => {
     for (let run = 0; run < count; run++) {
-      await recogniser.transcribe(short[run % short.length] ?? new Int16Array(16_000), []);
+      await transcribeOne(recogniser, {
+        pcm: short[run % short.length] ?? new Int16Array(16_000),
+        draft: [],
+      });
     }
   };
   await runAll(FLAT_RUNS / 10);

@@ -4,6 +4,7 @@ import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
 import { nextPartialMs } from '../../pipeline/partial_interval.ts';
 import type { Clip } from './bench_speech.ts';
 import { processorMs, realTimeFactor } from './processor_time.ts';
+import { transcribeOne } from '../../pipeline/single_recognition.ts';
 
 /**
  * One way: a recogniser, whether it gets its last hypothesis as the draft of the next, and whether partials that cost
@@ -30,7 +31,7 @@ interface Run {
 
 /** The whole clip at once. */
 async function runFinal({ recogniser }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
-  return [await recogniser.transcribe(pcm, [])];
+  return [await transcribeOne(recogniser, { pcm, draft: [] })];
 }
 
 /** The clip as a live stream: the growing utterance after each interval, then the whole. */
@@ -41,7 +42,7 @@ async function runLive({ recogniser, drafts, isPaced }: Way, pcm: Int16Array): P
     end += msToSamples(nextPartialMs({ intervalMs: PARTIAL_INTERVAL_MS, costMs }));
     const draft = drafts ? (heard.at(-1)?.tokens ?? []) : [];
     const startMs = processorMs();
-    heard.push(await recogniser.transcribe(pcm.subarray(0, end), draft));
+    heard.push(await transcribeOne(recogniser, { pcm: pcm.subarray(0, end), draft }));
     if (isPaced === true) costMs = processorMs() - startMs;
   }
   return heard;

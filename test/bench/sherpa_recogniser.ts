@@ -54,15 +54,18 @@ export async function loadSherpa(files: {
   return {
     model: 'moonshine-tiny-en',
     device: 'cpu',
-    transcribe(pcm, draft): Promise<Hypothesis> {
-      assert.equal(draft.length, 0, 'this recogniser takes no draft');
+    batchMaxCount: 1,
+    transcribe([task]) {
+      assert(task?.draft.length === 0, 'this recogniser takes one task, and no draft');
       const stream = recogniser.createStream();
-      stream.acceptWaveform({ samples: toFloatPcm(pcm), sampleRate: SAMPLE_RATE_HZ });
+      stream.acceptWaveform({ samples: toFloatPcm(task.pcm), sampleRate: SAMPLE_RATE_HZ });
       recogniser.decode(stream);
       const text = recogniser.getResult(stream).text.trim();
       // It tells neither its tokens nor what its parts took.
       const unknown = { encodeMs: NaN, decodeMs: NaN, decoderSteps: NaN, draftAcceptedTokens: 0 };
-      return Promise.resolve({ text, tokens: [], stop: 'end', ...unknown });
+      const hypothesis: Hypothesis = { text, tokens: [], stop: 'end', ...unknown };
+      const work = { samples: task.pcm.length, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+      return Promise.resolve({ transcriptions: [{ hypothesis }], work });
     },
     close: () => Promise.resolve(),
   };

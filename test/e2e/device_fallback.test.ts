@@ -13,6 +13,9 @@ import { synthesise } from '../support/speech.ts';
 /** from the cure to the slot's return; the device is tried every ten seconds. */
 const CURE_MAX_MS = 15_000;
 
+/** No machine has more GPUs of NVIDIA than this, with or without the provider for them. */
+const MISSING_DEVICE = 'cuda:99';
+
 async function hear(server: RealServer): Promise<string | undefined> {
   const client = await RawClient.enter(server.url, 'encoding=pcm_s16le');
   const words = await synthesise('good morning', { voice: 'rms' });
@@ -40,10 +43,10 @@ void describe('device fallback', () => {
     await folder.remove();
   });
 
-  async function start(health: DeviceHealth): Promise<RealServer> {
+  async function start(health: DeviceHealth, inferenceSpares = 0): Promise<RealServer> {
     await setDeviceHealth(healthFile, health);
     server = await startRealServer(
-      { inferenceWorkers: 1, inferenceSpares: 1, audioWorkers: 1, audioSpares: 0 },
+      { inferenceWorkers: 1, inferenceSpares, audioWorkers: 1, audioSpares: 0 },
       { device: FAKE_DEVICE, workerModules: { inference: fakeDeviceWorker(healthFile) } },
     );
     return server;
@@ -59,7 +62,7 @@ void describe('device fallback', () => {
     const during = await readiness(running);
     assert.deepEqual([during.code, during.status], [200, 'degraded']);
     assert.match(during.reasons.join(), /runs on cpu: fake is not used: its worker did not start/);
-    assert.equal(await fetchSample(running, 'earwitness_worker_devices{device="fallback"}'), 2);
+    assert.equal(await fetchSample(running, 'earwitness_worker_devices{device="fallback"}'), 1);
     assert.equal(await hear(running), 'cpu');
     await setDeviceHealth(healthFile, 'well');
     const curedAtMs = performance.now();
@@ -69,8 +72,8 @@ void describe('device fallback', () => {
     }
     assert.equal(await hear(running), FAKE_DEVICE);
     const left = running.log.lines.filter(({ event }) => event === 'an inference worker has left its device');
-    assert.equal(left.length, 2, 'said once for each slot');
-    assert.equal(await fetchSample(running, 'earwitness_device_fallbacks_total{outcome="returned"}'), 2);
+    assert.equal(left.length, 1, 'said once');
+    assert.equal(await fetchSample(running, 'earwitness_device_fallbacks_total{outcome="returned"}'), 1);
   });
 
   for (const [health, reason] of [
@@ -85,4 +88,34 @@ void describe('device fallback', () => {
       assert.equal(await hear(running), 'cpu');
     });
   }
+
+  it('[FLT4] a device that is lost ends its worker; a standby on the CPU takes the job over, degraded until it is back', async () => {
+    const running = await start('well', 1);
+    assert.equal(await hear(running), FAKE_DEVICE);
+    // The canary phrase of the next worker is lost as well: the device is given up at once.
+    await setDeviceHealth(healthFile, 'lost');
+    assert.equal(await hear(running), 'cpu');
+    assert.equal(await fetchSample(running, 'earwitness_jobs_total{kind="final",outcome="failed"}'), 0);
+    assert.equal((await readiness(running)).status, 'degraded');
+    const deaths = running.log.lines.filter(({ event }) => event === 'inference worker died');
+    assert.match(String(deaths[0]?.fields['end']), /its device was lost/);
+    await setDeviceHealth(healthFile, 'well');
+    const curedAtMs = performance.now();
+    while ((await readiness(running)).status !== 'ready') {
+      assert(performance.now() - curedAtMs < CURE_MAX_MS, 'not back in time');
+      await setTimeout(100);
+    }
+    assert.equal(await hear(running), FAKE_DEVICE);
+  });
+
+  it('[FLT5] real workers on a device without its provider: the reason is told, and the CPU serves', async () => {
+    server = await startRealServer(
+      { inferenceWorkers: 1, inferenceSpares: 0, audioWorkers: 1, audioSpares: 0 },
+      { device: MISSING_DEVICE },
+    );
+    const { status, reasons } = await readiness(server);
+    assert.equal(status, 'degraded');
+    assert.match(reasons.join(), /provider|backend|library/i);
+    assert.match((await hear(server)) ?? '', /good morning/i);
+  });
 });

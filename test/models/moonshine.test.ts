@@ -8,6 +8,7 @@ import { AudioError, InferenceError } from '../../pipeline/errors.ts';
 import { RECOGNISER_PCM_MAX_MS, RECOGNISER_PCM_MIN_MS } from '../../pipeline/limits.ts';
 import { synthesise } from '../support/speech.ts';
 import { weightPath } from '../support/weights.ts';
+import { transcribeOne } from '../../pipeline/single_recognition.ts';
 
 const MODEL = 'moonshine-tiny-en';
 const PUBLISHED = {
@@ -31,7 +32,10 @@ describe('Moonshine, published graphs', () => {
     'We will meet at the station near the old bridge.',
   ]) {
     it(`[REC7] hears “${text}”`, async () => {
-      const hypothesis = await recogniser.transcribe(await synthesise(text, { voice: 'rms' }), []);
+      const hypothesis = await transcribeOne(recogniser, {
+        pcm: await synthesise(text, { voice: 'rms' }),
+        draft: [],
+      });
       assert.equal(hypothesis.text, text);
       assert.equal(hypothesis.stop, 'end');
       assert.equal(hypothesis.decoderSteps, hypothesis.tokens.length + 1);
@@ -48,7 +52,7 @@ describe('Moonshine, published graphs', () => {
     ];
     for (const signal of signals) {
       const pcm = Int16Array.from({ length: samples }, (_, at) => signal(at));
-      assert.equal((await recogniser.transcribe(pcm, [])).text, '');
+      assert.equal((await transcribeOne(recogniser, { pcm, draft: [] })).text, '');
     }
   });
 
@@ -56,19 +60,22 @@ describe('Moonshine, published graphs', () => {
     const refused = [0, 1, msToSamples(RECOGNISER_PCM_MIN_MS) - 1, msToSamples(RECOGNISER_PCM_MAX_MS) + 1];
     for (const samples of refused) {
       await assert.rejects(
-        recogniser.transcribe(new Int16Array(samples), []),
+        transcribeOne(recogniser, { pcm: new Int16Array(samples), draft: [] }),
         (error: unknown) => error instanceof AudioError && error.code === 'invalid_pcm',
       );
     }
     for (const ms of [RECOGNISER_PCM_MIN_MS, RECOGNISER_PCM_MIN_MS + 1]) {
-      assert.equal((await recogniser.transcribe(new Int16Array(msToSamples(ms)), [])).text, '');
+      assert.equal(
+        (await transcribeOne(recogniser, { pcm: new Int16Array(msToSamples(ms)), draft: [] })).text,
+        '',
+      );
     }
   });
 
   it('[REC10] a second call during the first is refused and does not disturb it', async () => {
     const pcm = await synthesise('The quick brown fox jumps over the lazy dog.', { voice: 'rms' });
-    const first = recogniser.transcribe(pcm, []);
-    await assert.rejects(recogniser.transcribe(pcm, []), { code: 'ERR_ASSERTION' });
+    const first = transcribeOne(recogniser, { pcm, draft: [] });
+    await assert.rejects(transcribeOne(recogniser, { pcm, draft: [] }), { code: 'ERR_ASSERTION' });
     assert.match((await first).text, /quick brown fox/);
   });
 
@@ -93,6 +100,8 @@ describe('Moonshine, loading', () => {
     const recogniser = await load();
     await recogniser.close();
     await recogniser.close();
-    await assert.rejects(recogniser.transcribe(new Int16Array(16_000), []), { code: 'ERR_ASSERTION' });
+    await assert.rejects(transcribeOne(recogniser, { pcm: new Int16Array(16_000), draft: [] }), {
+      code: 'ERR_ASSERTION',
+    });
   });
 });

@@ -21,6 +21,7 @@ import { linkModels, pretendPrepared } from '../support/linked_models.ts';
 import { seededRandom } from '../support/random.ts';
 import { synthesise, type Voice } from '../support/speech.ts';
 import { weightPath } from '../support/weights.ts';
+import { transcribeOne } from '../../pipeline/single_recognition.ts';
 
 const MODEL = 'moonshine-tiny-en';
 const PUBLISHED = {
@@ -73,7 +74,10 @@ describe('Moonshine, prepared graphs', () => {
   it('[PREP2] gives the published tokens', async () => {
     for (const [voice, text] of CLIPS) {
       const pcm = await synthesise(text, { voice });
-      const [expected, heard] = [await published.transcribe(pcm, []), await prepared.transcribe(pcm, [])];
+      const [expected, heard] = [
+        await transcribeOne(published, { pcm, draft: [] }),
+        await transcribeOne(prepared, { pcm, draft: [] }),
+      ];
       assert.deepEqual(heard.tokens, expected.tokens);
       assert.notEqual(heard.text, '');
     }
@@ -94,7 +98,7 @@ describe('Moonshine, prepared graphs', () => {
       let earlier: readonly number[] = [];
       for (let end = msToSamples(700); end < pcm.length; end += msToSamples(800)) {
         const prefix = pcm.subarray(0, end);
-        const plain = await prepared.transcribe(prefix, []);
+        const plain = await transcribeOne(prepared, { pcm: prefix, draft: [] });
         const backwards = [...plain.tokens].reverse();
         const repeated = new Array<number>(300).fill(plain.tokens[0] ?? 5);
         for (const draft of [
@@ -105,7 +109,7 @@ describe('Moonshine, prepared graphs', () => {
           repeated,
           [-1, NaN, 40_000],
         ]) {
-          const drafted = await prepared.transcribe(prefix, draft);
+          const drafted = await transcribeOne(prepared, { pcm: prefix, draft });
           assert.deepEqual(
             [drafted.tokens, drafted.stop],
             [plain.tokens, plain.stop],
@@ -119,16 +123,19 @@ describe('Moonshine, prepared graphs', () => {
 
   it('[PREP4] a right draft costs one run of the decoder', async () => {
     const pcm = await synthesise('The quick brown fox jumps over the lazy dog.', { voice: 'rms' });
-    const { tokens } = await prepared.transcribe(pcm, []);
-    const drafted = await prepared.transcribe(pcm, tokens);
+    const { tokens } = await transcribeOne(prepared, { pcm, draft: [] });
+    const drafted = await transcribeOne(prepared, { pcm, draft: tokens });
     assert.deepEqual([drafted.decoderSteps, drafted.draftAcceptedTokens], [1, tokens.length]);
   });
 
   it('[PREP5] the longest audio has room for its whole budget', async () => {
     const speech = await synthesise('It was the best of times, it was the worst of times.', { voice: 'rms' });
     const pcm = Int16Array.from({ length: msToSamples(30_000) }, (_, at) => speech[at % speech.length] ?? 0);
-    const { tokens } = await prepared.transcribe(pcm, []);
-    const drafted = await prepared.transcribe(pcm, [...tokens, ...new Array<number>(500).fill(29_892)]);
+    const { tokens } = await transcribeOne(prepared, { pcm, draft: [] });
+    const drafted = await transcribeOne(prepared, {
+      pcm,
+      draft: [...tokens, ...new Array<number>(500).fill(29_892)],
+    });
     assert.deepEqual(drafted.tokens, tokens);
   });
 
@@ -183,7 +190,7 @@ describe('A recogniser whose prepared graphs cannot be loaded', () => {
       threads: 1,
     });
     const pcm = await synthesise('The quick brown fox jumps over the lazy dog.', { voice: 'rms' });
-    assert.match((await recogniser.transcribe(pcm, [])).text, /quick brown fox/i);
+    assert.match((await transcribeOne(recogniser, { pcm, draft: [] })).text, /quick brown fox/i);
     assert.match(
       warning ?? '',
       /^the published graphs are used: the prepared ones cannot be loaded: [^\n]+$/,

@@ -6,12 +6,7 @@ import type { Hypothesis } from '../../pipeline/contracts.ts';
 import { DeviceRecord } from '../../pipeline/device_policy.ts';
 import { InferenceError } from '../../pipeline/errors.ts';
 import type { Fallback } from '../../pipeline/fallback_worker.ts';
-import {
-  jobDeadlineMs,
-  WorkerInferencePool,
-  type InferenceReply,
-  type InferenceRequest,
-} from '../../pipeline/inference_pool.ts';
+import { jobDeadlineMs, type InferenceReply, type InferenceRequest } from '../../pipeline/inference_pool.ts';
 import {
   DEVICE_DEATH_MAX_COUNT,
   DISTURBANCE_MS,
@@ -25,76 +20,14 @@ import {
   STOP_KILL_MAX_MS,
   STOP_TERM_MAX_MS,
 } from '../../pipeline/limits.ts';
-import type { WorkerDeath } from '../../pipeline/supervised_worker.ts';
-import { FakeClock, settle } from '../support/fake_clock.ts';
-import { actHealthy, FakeLauncher, type FakeProcess } from '../support/fake_worker.ts';
+import { settle } from '../support/fake_clock.ts';
+import { actHealthy, FakeLauncher } from '../support/fake_worker.ts';
+import { codeOf, PoolSetting, RSS_MAX_BYTES, type Outcome } from '../support/pool_setting.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
-
-const RSS_MAX_BYTES = 1_000;
-type Outcome = Hypothesis | InferenceError;
-
-class Setting {
-  readonly clock = new FakeClock();
-  readonly launcher = new FakeLauncher<InferenceRequest, InferenceReply>();
-  readonly deaths: { readonly death: WorkerDeath; readonly jobIds: readonly number[] }[] = [];
-  readonly pool: WorkerInferencePool;
-  changeCount = 0;
-  #nextJobId = 1;
-
-  constructor(slotCount = 1, spareCount = 0, fallback?: Fallback<InferenceRequest, InferenceReply>) {
-    this.launcher.onLaunch = (process) => {
-      actHealthy(process);
-    };
-    this.pool = new WorkerInferencePool({
-      launch: this.launcher.launch,
-      fallback,
-      clock: this.clock,
-      random: () => 0.5,
-      slotCount,
-      spareCount,
-      rssMaxBytes: RSS_MAX_BYTES,
-      onChange: () => this.changeCount++,
-      onDeath: (death, jobs) => this.deaths.push({ death, jobIds: jobs.map(({ jobId }) => jobId) }),
-    });
-  }
-
-  static async ready(slotCount = 1, spareCount = 0): Promise<Setting> {
-    const setting = new Setting(slotCount, spareCount);
-    setting.pool.start();
-    await settle();
-    return setting;
-  }
-
-  /** Starts a job of one second of audio; its outcome never throws. */
-  run(audioMs = 1_000): { readonly jobId: number; readonly outcome: Promise<Outcome> } {
-    const jobId = this.#nextJobId++;
-    const promise = this.pool.run({ jobId, pcm: new Int16Array(msToSamples(audioMs)), draft: [] });
-    return {
-      jobId,
-      outcome: promise.catch((error: unknown) => {
-        assert(error instanceof InferenceError);
-        return error;
-      }),
-    };
-  }
-
-  /** The process that is running this job. */
-  processOf(jobId: number): FakeProcess<InferenceRequest, InferenceReply> {
-    const process = this.launcher.processes.find(({ received }) =>
-      received.some((message) => message.type === 'job' && message.jobId === jobId),
-    );
-    assert(process !== undefined, `job ${jobId} was sent to a process`);
-    return process;
-  }
-}
-
-function codeOf(outcome: Outcome): string {
-  return outcome instanceof InferenceError ? outcome.code : 'done';
-}
 
 describe('inference pool', () => {
   it('[POOL1] a job goes to a worker and its hypothesis comes back', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     assert.equal(setting.pool.busyCount, 1);
     const hypothesis = hypothesisOf('hello there');
@@ -104,14 +37,14 @@ describe('inference pool', () => {
     await setting.pool.close();
   });
 
-  it('[POOL2] a worker has one job at a time, and there are never more jobs than slots, spares or not', async () => {
-    const setting = await Setting.ready(2, 1);
+  it('[POOL2] a worker has one batch at a time, and there are never more jobs than slots, spares or not', async () => {
+    const setting = await PoolSetting.ready(2, 1);
     const { pool, launcher } = setting;
     const jobs = [setting.run(), setting.run()];
     assert.equal(pool.slotCount, 2);
     assert.equal(pool.freeCount, 0);
     assert.equal(launcher.processes.length, 3);
-    assert.deepEqual(launcher.processes.map((process) => process.countOf('job')).sort(), [0, 1, 1]);
+    assert.deepEqual(launcher.processes.map((process) => process.countOf('batch')).sort(), [0, 1, 1]);
     await assert.rejects(pool.run({ jobId: 99, pcm: new Int16Array(1), draft: [] }), {
       code: 'unavailable',
       retryable: true,
@@ -121,7 +54,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL3] a death rejects its job at once, charges no other, and the spare takes the next', async () => {
-    const setting = await Setting.ready(2, 1);
+    const setting = await PoolSetting.ready(2, 1);
     const [dying, living] = [setting.run(), setting.run()];
     setting.processOf(dying.jobId).end({ signal: 'SIGSEGV' });
     assert.equal(codeOf(await dying.outcome), 'worker_died');
@@ -141,7 +74,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL4] a job that outlives its deadline is rejected, and its worker is killed, not asked', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     await setting.clock.advance(JOB_DEADLINE_MIN_MS - 1);
@@ -154,7 +87,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL16] a worker that had no processor for its job is given more time, but not for ever', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     for (let i = 0; i < JOB_DEADLINE_EXTENSION_MAX_COUNT; i++) {
@@ -173,7 +106,7 @@ describe('inference pool', () => {
       { isStopped: false, isRunnable: true, cpuMs: JOB_DEADLINE_MIN_MS / 2 },
       { isStopped: false, isRunnable: false, cpuMs: 0 },
     ]) {
-      const setting = await Setting.ready();
+      const setting = await PoolSetting.ready();
       const { jobId, outcome } = setting.run();
       setting.processOf(jobId).fakeActivity = activity;
       await setting.clock.advance(JOB_DEADLINE_MIN_MS);
@@ -184,7 +117,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL17] one that was stopped from outside is killed at its deadline, and that is a disturbance', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     setting.processOf(jobId).fakeActivity = { isStopped: true, isRunnable: false, cpuMs: 0 };
     await setting.clock.advance(JOB_DEADLINE_MIN_MS);
@@ -195,7 +128,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL18] a worker that has ended gets no job, although its end is not told yet', async () => {
-    const setting = await Setting.ready(2);
+    const setting = await PoolSetting.ready(2);
     setting.launcher.at(0).leave();
     assert.deepEqual([setting.pool.freeCount, setting.pool.slotCount], [1, 1]);
     const { jobId } = setting.run();
@@ -206,7 +139,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL5] a result that waited unread while we stood still counts, and its worker lives', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     setting.clock.stall(10 * JOB_DEADLINE_MIN_MS);
     await setting.clock.advance(1);
@@ -218,7 +151,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL6] a job that came back in time leaves no deadline behind for the next one', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const first = setting.run();
     await setting.clock.advance(JOB_DEADLINE_MIN_MS - 10);
     const process = setting.processOf(first.jobId);
@@ -238,7 +171,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL8] a result for another job than the one that runs is dropped', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     process.reply({ type: 'result', jobId: jobId + 1, hypothesis: hypothesisOf('not mine') });
@@ -251,7 +184,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL9] a worker that is being killed gets no job, so that none is charged for its death', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     setting.launcher.last.onMessage = () => undefined;
     setting.launcher.last.onSigkill = 'survives';
     await setting.clock.advance(HEARTBEAT_MAX_MS + 2 * HEARTBEAT_INTERVAL_MS);
@@ -264,7 +197,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL10] a worker that grew too large under load is replaced between two jobs, and no job fails for it', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();
     const process = setting.processOf(jobId);
     process.reply({ type: 'pong', rssBytes: RSS_MAX_BYTES + 1, cpuMs: 1 });
@@ -281,7 +214,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL11] close rejects what runs, is idempotent, starts nothing, and is no death', async () => {
-    const setting = await Setting.ready(2, 1);
+    const setting = await PoolSetting.ready(2, 1);
     const jobs = [setting.run(), setting.run()];
     const closed = [setting.pool.close(), setting.pool.close()];
     for (const { outcome } of jobs) assert.equal(codeOf(await outcome), 'unavailable');
@@ -293,7 +226,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL12] whoever waits for a slot is told when one comes: at ready, at a result, at a death', async () => {
-    const setting = await Setting.ready();
+    const setting = await PoolSetting.ready();
     assert.equal(setting.changeCount, 1);
     const first = setting.run();
     setting
@@ -308,7 +241,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL14] the death of a worker without a job is a disturbance, for a while; that of one with a job is none', async () => {
-    const setting = await Setting.ready(1, 1);
+    const setting = await PoolSetting.ready(1, 1);
     const { pool, launcher, clock } = setting;
     const { jobId, outcome } = setting.run();
     setting.processOf(jobId).end({ signal: 'SIGSEGV' });
@@ -325,12 +258,13 @@ describe('inference pool', () => {
 
   it('[DEV10] the death with which a device is given up is a disturbance, and its job runs again elsewhere', async () => {
     const cpu = new FakeLauncher<InferenceRequest, InferenceReply>();
-    const setting = new Setting(1, 0, {
+    const fallback: Fallback<InferenceRequest, InferenceReply> = {
       ...{ device: 'fake', fallbackDevice: 'cpu', record: new DeviceRecord() },
       ...{ launch: cpu.launch, launchProbe: cpu.launch },
       onChange: () => undefined,
       onProbe: () => undefined,
-    });
+    };
+    const setting = new PoolSetting(1, 0, { fallback });
     cpu.onLaunch = (process) => {
       actHealthy(process);
     };
@@ -350,7 +284,11 @@ describe('inference pool', () => {
     const { jobId, outcome } = setting.run();
     const process = cpu.processes.findLast(({ hasExited }) => !hasExited);
     assert.ok(process !== undefined);
-    assert.ok(process.received.some((message) => message.type === 'job' && message.jobId === jobId));
+    assert.ok(
+      process.received.some(
+        (message) => message.type === 'batch' && message.jobs.some((job) => job.jobId === jobId),
+      ),
+    );
     process.end({ signal: 'SIGSEGV' });
     assert.equal(codeOf(await outcome), 'worker_died');
     assert.equal(setting.pool.isDisturbed, false);
@@ -358,7 +296,7 @@ describe('inference pool', () => {
   });
 
   it('[POOL15] a worker that is killed from outside is a disturbance also in the middle of a job; one that we kill is none', async () => {
-    const setting = await Setting.ready(1, 0);
+    const setting = await PoolSetting.ready(1, 0);
     const hung = setting.run();
     await setting.clock.advance(JOB_DEADLINE_MIN_MS + LATE_MESSAGE_GRACE_MS);
     assert.equal(codeOf(await hung.outcome), 'deadline_exceeded');
@@ -378,7 +316,7 @@ describe('inference pool', () => {
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const setting = await Setting.ready(2, 1);
+        const setting = await PoolSetting.ready(2, 1, { batchMaxCount: 2 });
         const settled = new Map<number, Outcome[]>();
         let runCount = 0;
         for (const next of steps) {
@@ -408,7 +346,7 @@ describe('inference pool', () => {
     );
   });
 
-  function act({ launcher }: Setting, [what, index]: readonly [string, number]): void {
+  function act({ launcher }: PoolSetting, [what, index]: readonly [string, number]): void {
     const living = launcher.processes.filter(({ hasExited }) => !hasExited);
     const process = living[index];
     if (process === undefined) return;
@@ -416,8 +354,9 @@ describe('inference pool', () => {
       process.end({ signal: 'SIGSEGV' });
       return;
     }
-    const job = process.received.findLast((message) => message.type === 'job');
-    if (job?.type !== 'job') return;
+    const batch = process.received.findLast((message) => message.type === 'batch');
+    const job = batch?.type === 'batch' ? batch.jobs.at(-1) : undefined;
+    if (job === undefined) return;
     const jobId = what === 'answer' ? job.jobId : job.jobId - 1;
     process.reply({ type: 'result', jobId, hypothesis: hypothesisOf(`text ${jobId}`) });
   }

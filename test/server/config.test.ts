@@ -75,14 +75,14 @@ describe('configuration', () => {
   it('[CFG2] one error names every bad field with its rule, its value and where it comes from', () => {
     const message = faultsOf({
       flags: { config: FILE, silenceMs: '99' },
-      env: { EARWITNESS_PORT: 'abc', EARWITNESS_MODEL: 'whisper', EARWITNESS_DEVICE: 'cuda' },
+      env: { EARWITNESS_PORT: 'abc', EARWITNESS_MODEL: 'whisper', EARWITNESS_DEVICE: 'tpu' },
       yaml: 'logLevel: loud\nmaxSessions: 1.5\n',
     });
     for (const fault of [
       "port: expected a whole number from 0 to 65535, got 'abc' (from EARWITNESS_PORT)",
       "silenceMs: expected a whole number from 100 to 3000, got '99' (from --silence-ms)",
       "model: expected one of moonshine-tiny-en, moonshine-base-es, got 'whisper' (from EARWITNESS_MODEL)",
-      "device: expected cpu, the only device this version runs models on, got 'cuda' (from EARWITNESS_DEVICE)",
+      "device: expected auto, cpu, or accelerators separated by commas, each once: cuda, dml, coreml, webgpu; cuda:1 is the second, got 'tpu' (from EARWITNESS_DEVICE)",
       `logLevel: expected one of debug, info, warn, error, got 'loud' (from ${FILE})`,
       `maxSessions: expected a whole number from 1 to 262144, got 1.5 (from ${FILE})`,
     ]) {

@@ -79,13 +79,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the deadline of a job is not cancelled',
     file: 'pipeline/inference_pool.js',
-    search: 'running?.cancelDeadline();',
+    search: 'batch?.cancelDeadline();',
     replacement: '',
   },
   {
     name: 'a worker gets a second job',
     file: 'pipeline/inference_pool.js',
-    search: "slot.running === undefined && slot.worker.state === 'ready'",
+    search: "slot.batch === undefined && slot.worker.state === 'ready'",
     replacement: "slot.worker.state === 'ready'",
   },
   {
@@ -99,6 +99,18 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'pipeline/strikes.js',
     search: 'return !this.#bears(0);',
     replacement: 'return false;',
+  },
+  {
+    name: 'what may have ended a batch is put into another',
+    file: 'pipeline/strikes.js',
+    search: "if (how === 'shared') this.#isSuspect = true; else if",
+    replacement: "if (how === 'shared') { } else if",
+  },
+  {
+    name: 'a batch that was sent is given another job',
+    file: 'pipeline/inference_pool.js',
+    search: 'return batch.sentCount > 0 ? 0 : size.count - batch.jobs.size;',
+    replacement: 'return size.count - batch.jobs.size;',
   },
   {
     name: 'the queue of finals has no end',

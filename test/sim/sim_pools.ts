@@ -1,7 +1,7 @@
 /** The worker pools of a simulated world: the real ones over simulated processes, and a witness of what they do. */
 import type { AudioReply } from '../../pipeline/audio_messages.ts';
 import { WorkerAudioPool } from '../../pipeline/audio_pool.ts';
-import { WorkerInferencePool } from '../../pipeline/inference_pool.ts';
+import { WorkerInferencePool, type SlotDevice } from '../../pipeline/inference_pool.ts';
 import { JOB_DEATH_EXCUSED_MAX_COUNT, WORKER_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
 import type { WorkerDeath } from '../../pipeline/supervised_worker.ts';
 import type { WorkerListener } from '../../pipeline/worker_process.ts';
@@ -14,6 +14,9 @@ import type { SimClock } from './sim_clock.ts';
 import type { ProcessContext } from './sim_process.ts';
 import { AudioProcess, InferenceProcess } from './sim_workers.ts';
 import type { Trace } from './trace.ts';
+
+/** A partial and the final of an utterance may be running at the same time. */
+const SHARED_DEATH_MAX_COUNT = 2;
 
 export interface SimPoolsOptions {
   readonly clock: SimClock;
@@ -53,7 +56,7 @@ export class SimPools {
     };
     this.inference = new WorkerInferencePool({
       ...this.#poolOptions('inference'),
-      launch: (listener) => this.#launched(new InferenceProcess(this.#contextOf('inference'), listener)),
+      workers: this.#inferenceWorkers(),
       slotCount: this.workerCounts.inference.work,
     });
     this.audio = new WorkerAudioPool({
@@ -61,6 +64,20 @@ export class SimPools {
       telemetry,
       launch: (listener) => this.#launchAudio(listener),
       workerCount: this.workerCounts.audio.work,
+      spareCount: this.workerCounts.audio.spare,
+    });
+  }
+
+  /** Slots of a world take one to four jobs at once; most worlds have slots as processors do, which take one. */
+  #inferenceWorkers(): SlotDevice[] {
+    const { plan } = this.#options;
+    const { work, spare } = this.workerCounts.inference;
+    const isBatched = plan.chance(0.6);
+    return Array.from({ length: work + spare }, () => {
+      const batchMaxCount = isBatched ? plan.whole(1, 4) : 1;
+      const launch: SlotDevice['launch'] = (listener) =>
+        this.#launched(new InferenceProcess(this.#contextOf('inference'), listener, batchMaxCount));
+      return { launch, batchMaxCount };
     });
   }
 
@@ -109,7 +126,6 @@ export class SimPools {
   #poolOptions(role: Role): {
     readonly clock: SimClock;
     readonly random: () => number;
-    readonly spareCount: number;
     readonly rssMaxBytes: number;
     readonly onChange: () => void;
     readonly onDeath: (death: WorkerDeath) => void;
@@ -118,7 +134,6 @@ export class SimPools {
     const jitter = dice.stream(`jitter ${role}`);
     return {
       ...{ clock, onChange, rssMaxBytes: WORKER_RSS_MAX_BYTES, random: () => jitter.unit() },
-      spareCount: this.workerCounts[role].spare,
       onDeath: (death) => {
         trace.note(`the death of ${death.pid} is reported: ${death.cause}`);
         this.ledger.noteReport(role, death);
@@ -137,8 +152,8 @@ export class SimPools {
         this.#hasHungOnAudio = true;
         return mayHang;
       },
-      noteJobDeath: (utterance) => {
-        this.#noteJobDeath(utterance);
+      noteJobDeath: (utterances) => {
+        for (const utterance of utterances) this.#noteJobDeath(utterance, utterances.length > 1);
       },
     };
   }
@@ -148,11 +163,15 @@ export class SimPools {
     return process;
   }
 
-  /** An utterance costs no more workers than are allowed, its partials and its final together. */
-  #noteJobDeath(utterance: string): void {
-    const deathCount = (this.#jobDeathCounts.get(utterance) ?? 0) + 1;
-    this.#jobDeathCounts.set(utterance, deathCount);
-    if (deathCount > JOB_DEATH_EXCUSED_MAX_COUNT)
-      this.#options.accuse('I4', `${deathCount} workers ended on ${utterance}`);
+  /**
+   * An utterance costs no more workers than are allowed, its partials and its final together. In company it loses one
+   * only once, or twice where a partial and the final were running; from then on its jobs are alone.
+   */
+  #noteJobDeath(utterance: string, isShared: boolean): void {
+    const key = `${utterance}${isShared ? ' in company' : ''}`;
+    const deathCount = (this.#jobDeathCounts.get(key) ?? 0) + 1;
+    this.#jobDeathCounts.set(key, deathCount);
+    if (deathCount > (isShared ? SHARED_DEATH_MAX_COUNT : JOB_DEATH_EXCUSED_MAX_COUNT))
+      this.#options.accuse('I4', `${deathCount} workers ended on ${key}`);
   }
 }

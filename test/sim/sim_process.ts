@@ -26,8 +26,8 @@ export interface ProcessContext {
    * charged twice is poison, which is not for everybody to hear.
    */
   readonly mayHangOnAudio: () => boolean;
-  /** An inference worker ended on this utterance. */
-  readonly noteJobDeath: (utterance: string) => void;
+  /** An inference worker ended on these utterances. */
+  readonly noteJobDeath: (utterances: readonly string[]) => void;
 }
 
 type Phase = 'starting' | 'ready' | 'hung' | 'stuck' | 'dead';

@@ -2,8 +2,8 @@
 import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
-import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
-import { InferenceError } from '../../pipeline/errors.ts';
+import type { Hypothesis, RecognitionTask, Recogniser } from '../../pipeline/contracts.ts';
+import { EXIT_DEVICE, InferenceError } from '../../pipeline/errors.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
 import type { WorkerListener } from '../../pipeline/worker_process.ts';
@@ -73,40 +73,46 @@ export class AudioProcess extends SimProcess<AudioRequest, AudioReply> {
   }
 }
 
-/** Time of a job in ms: fixed, and per second of audio. */
-const JOB_BASE_MS = 15;
-const JOB_PER_SECOND_MS = 25;
+/** Time of a batch in ms: fixed, for each row, and per second of its longest audio. */
+const BATCH_BASE_MS = 10;
+const BATCH_PER_ROW_MS = 5;
+const BATCH_PER_SECOND_MS = 25;
 
 export class InferenceProcess extends SimProcess<InferenceRequest, InferenceReply> {
   readonly #worker: InferenceWorker;
-  /** The utterance whose job runs. */
-  #running: string | undefined;
+  /** The utterances whose jobs run. */
+  #running: readonly string[] = [];
 
-  constructor(context: ProcessContext, listener: WorkerListener<InferenceReply>) {
+  constructor(context: ProcessContext, listener: WorkerListener<InferenceReply>, batchMaxCount: number) {
     super('inference', context, listener);
     const recogniser: Recogniser = {
       model: 'watermarks',
       device: 'simulated',
-      transcribe: (pcm, draft) => this.#transcribe(pcm, draft),
+      batchMaxCount,
+      transcribe: (tasks) => this.#transcribe(tasks),
       close: () => Promise.resolve(),
     };
     this.#worker = new InferenceWorker({
       recogniser,
       reply: (message) => {
-        this.#running = undefined;
+        this.#running = [];
         this.say(message);
+        if (message.type === 'batchDone') return;
         if (context.faults.fires('inferenceKillAfter')) this.die({ signal: 'SIGSEGV' });
         else if (context.faults.fires('inferenceLoseResult'))
           this.die({ signal: 'SIGSEGV', losesPipe: true });
       },
       onConcurrency: () => {
-        context.accuse('I4', `inference process ${this.pid} got a job while one was running`);
+        context.accuse('I4', `inference process ${this.pid} got a batch while one was running`);
+      },
+      onDeviceLost: () => {
+        this.die({ code: EXIT_DEVICE });
       },
     });
   }
 
   override die(end: Parameters<SimProcess<InferenceRequest, InferenceReply>['die']>[0]): void {
-    if (this.isAlive && this.#running !== undefined) this.context.noteJobDeath(this.#running);
+    if (this.isAlive) this.context.noteJobDeath(this.#running);
     super.die(end);
   }
 
@@ -121,10 +127,41 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
     });
   }
 
-  async #transcribe(pcm: Int16Array, draft: readonly number[]): Promise<Hypothesis> {
-    const { faults, dice, accuse } = this.context;
+  async #transcribe(tasks: readonly RecognitionTask[]): ReturnType<Recogniser['transcribe']> {
+    const { faults, dice } = this.context;
+    const spans = tasks.map((task) => this.#spanOf(task));
+    this.#running = spans.map((span) =>
+      span === undefined ? 'nothing' : `client${span.client} from ${span.startSamples}`,
+    );
+    if (faults.fires('inferenceHang')) {
+      this.hang();
+      return never();
+    }
+    const longest = Math.max(...tasks.map(({ pcm }) => pcm.length));
+    let batchMs = BATCH_BASE_MS + BATCH_PER_ROW_MS * tasks.length;
+    batchMs = (batchMs + (BATCH_PER_SECOND_MS * longest) / SAMPLE_RATE_HZ) * dice.between(0.7, 1.3);
+    if (faults.fires('inferenceSlow')) {
+      batchMs *= dice.magnitude(5, 100);
+      this.confess();
+    }
+    if (faults.fires('inferenceKillMid')) {
+      await this.#pass(batchMs * dice.unit());
+      this.die({ signal: 'SIGSEGV' });
+      return never();
+    }
+    await this.#pass(batchMs);
+    const transcriptions = spans.map((span) =>
+      faults.fires('inferenceRefuse')
+        ? { error: new InferenceError('internal', 'the model failed on this audio') }
+        : { hypothesis: hypothesisOf(span) },
+    );
+    return { transcriptions, work: { samples: 0, paddingSamples: 0, movedBytes: 0, halvings: 0 } };
+  }
+
+  /** What a task is of; its draft must be of the same. */
+  #spanOf({ pcm, draft }: RecognitionTask): ReturnType<typeof readSpan> {
+    const { accuse } = this.context;
     const span = readSpan(pcm);
-    this.#running = span === undefined ? 'nothing' : `client${span.client} from ${span.startSamples}`;
     if (span === undefined) accuse('I3', 'a job is not one unbroken span of one client');
     const [client, startSamples] = draft;
     if (draft.length > 0 && (client !== span?.client || startSamples !== span?.startSamples)) {
@@ -133,27 +170,7 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
         `the draft of client ${String(client)} from ${String(startSamples)} for another utterance`,
       );
     }
-    if (faults.fires('inferenceHang')) {
-      this.hang();
-      return never();
-    }
-    let jobMs = (JOB_BASE_MS + (JOB_PER_SECOND_MS * pcm.length) / SAMPLE_RATE_HZ) * dice.between(0.7, 1.3);
-    if (faults.fires('inferenceSlow')) {
-      jobMs *= dice.magnitude(5, 100);
-      this.confess();
-    }
-    if (faults.fires('inferenceKillMid')) {
-      await this.#pass(jobMs * dice.unit());
-      this.die({ signal: 'SIGSEGV' });
-      return never();
-    }
-    await this.#pass(jobMs);
-    if (faults.fires('inferenceRefuse'))
-      throw new InferenceError('internal', 'the model failed on this audio');
-    return hypothesisOf(span === undefined ? '' : spanText(span), [
-      span?.client ?? 0,
-      span?.startSamples ?? 0,
-    ]);
+    return span;
   }
 
   #pass(ms: number): Promise<void> {
@@ -165,6 +182,8 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
   }
 }
 
-function hypothesisOf(text: string, tokens: readonly number[]): Hypothesis {
+function hypothesisOf(span: ReturnType<typeof readSpan>): Hypothesis {
+  const text = span === undefined ? '' : spanText(span);
+  const tokens = [span?.client ?? 0, span?.startSamples ?? 0];
   return { text, tokens, stop: 'end', encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens: 0 };
 }

@@ -8,9 +8,9 @@ export const FAKE_DEVICE = 'fake';
 
 /**
  * `well`; workers exit at their start; refuse their configuration; mishear the canary phrase, so that they throw; die
- * of every job.
+ * of every job; meet a sticky error of CUDA in every job; have memory for no more than two rows at once.
  */
-export type DeviceHealth = 'well' | 'exits' | 'refuses' | 'mishears' | 'dies';
+export type DeviceHealth = 'well' | 'exits' | 'refuses' | 'mishears' | 'dies' | 'lost' | 'scarce';
 
 /** The program of a worker that runs on it, or on the CPU, and hears the name of what it runs on in any audio. */
 export function fakeDeviceWorker(healthFile: string): WorkerModule {

@@ -1,9 +1,14 @@
-/** `node fake_device_worker_main.js <settings of a real inference worker> <file with the health of the fake device>`. */
+/**
+ * `node fake_device_worker_main.js <settings of a real inference worker> <file with the health of the fake device>`:
+ * a real worker and recogniser around an engine that has no model.
+ */
 import { readFileSync } from 'node:fs';
-import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
-import { EXIT_CONFIG } from '../../pipeline/errors.ts';
+import { Moonshine } from '../../models/moonshine.ts';
+import type { MoonshineEngine } from '../../models/moonshine_engine.ts';
+import { EXIT_CONCURRENCY, EXIT_CONFIG, EXIT_DEVICE } from '../../pipeline/errors.ts';
 import { loadDecoderFactory } from '../../pipeline/decoders.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
+import { InferenceWorker } from '../../pipeline/inference_worker.ts';
 import { decodeCanary, transcribeCanary } from '../../server/canary.ts';
 import { openWorkerChannel } from '../../server/worker_channel.ts';
 import type { InferenceWorkerSettings } from '../../server/worker_settings.ts';
@@ -11,19 +16,17 @@ import { FAKE_DEVICE, type DeviceHealth } from './fake_device.ts';
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as InferenceWorkerSettings;
 const { device } = settings.recogniser;
+const SCARCE_ROWS_COUNT = 2;
+let isReady = false;
 
 function health(): DeviceHealth {
   return device === FAKE_DEVICE ? (readFileSync(process.argv[3] ?? '', 'utf8') as DeviceHealth) : 'well';
 }
 
-function hypothesisOf(text: string): Hypothesis {
-  return { text, tokens: [], stop: 'end', encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens: 0 };
-}
-
 const channel = openWorkerChannel<InferenceReply>({
   receive: (request: InferenceRequest) => {
     if (health() === 'dies') process.kill(process.pid, 'SIGSEGV');
-    else channel.send({ type: 'result', jobId: request.jobId, hypothesis: hypothesisOf(device) });
+    else void worker.run(request);
   },
   exit: (status) => {
     process.exit(status);
@@ -35,11 +38,43 @@ if (health() === 'refuses') {
   process.exit(EXIT_CONFIG);
 }
 const canary = decodeCanary(settings.language, await loadDecoderFactory());
-const recogniser: Recogniser = {
-  model: 'fake',
-  device,
-  transcribe: () => Promise.resolve(hypothesisOf(health() === 'mishears' ? 'noise' : canary.words)),
+const engine: MoonshineEngine = {
+  batchMaxCount: device === FAKE_DEVICE ? 8 : 1,
+  decode: (tasks) => {
+    if (health() === 'lost') {
+      return Promise.reject(new Error('CUDA failure 700: an illegal memory access was encountered ; GPU=0'));
+    }
+    if (health() === 'scarce' && tasks.length > SCARCE_ROWS_COUNT) {
+      return Promise.reject(new Error('Failed to allocate memory for requested buffer of size 1073741824'));
+    }
+    const decodings = tasks.map(() => ({
+      ...{
+        tokens: [],
+        stop: 'end' as const,
+        decoderSteps: 1,
+        draftAcceptedTokens: 0,
+        encodeMs: 1,
+        decodeMs: 1,
+      },
+    }));
+    return Promise.resolve({ decodings, samples: 0, paddingSamples: 0, movedBytes: 0 });
+  },
   close: () => Promise.resolve(),
 };
+const heard = (): string => (isReady ? device : health() === 'mishears' ? 'noise' : canary.words);
+const recogniser = new Moonshine({ model: 'fake', device }, { engine, tokenizer: { decode: heard } });
 for (let i = 0; i < (settings.canaryCount ?? 1); i++) await transcribeCanary(recogniser, canary);
+isReady = true;
+const worker = new InferenceWorker({
+  recogniser,
+  reply: (message) => {
+    channel.send(message);
+  },
+  onConcurrency: () => {
+    process.exit(EXIT_CONCURRENCY);
+  },
+  onDeviceLost: () => {
+    process.exit(EXIT_DEVICE);
+  },
+});
 channel.send({ type: 'ready', detail: device });

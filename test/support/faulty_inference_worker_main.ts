@@ -11,15 +11,20 @@ import { marksOf } from './marked_speech.ts';
 
 const settings = JSON.parse(process.argv[3] ?? '{"rules":[]}') as FaultyWorkerSettings;
 const channel = openWorkerChannel<InferenceReply>({
-  receive: (request: InferenceRequest) => {
-    const marks = marksOf(request.pcm);
-    for (const rule of settings.rules) if (marks.includes(rule.mark) && isDue(rule)) fail(rule);
-    const text = settings.text ?? marks.map(String).join(' ');
-    const tokens = settings.text === undefined ? marks : [1, 2];
-    const draftAcceptedTokens = Math.min(request.draft.length, tokens.length);
-    const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens };
-    const hypothesis = { text, tokens, stop: 'end', ...costs } as const;
-    channel.send({ type: 'result', jobId: request.jobId, hypothesis });
+  receive: ({ jobs }: InferenceRequest) => {
+    for (const { pcm } of jobs) {
+      const marks = marksOf(pcm);
+      for (const rule of settings.rules) if (marks.includes(rule.mark) && isDue(rule)) fail(rule);
+    }
+    for (const { jobId, pcm, draft } of jobs) {
+      const marks = marksOf(pcm);
+      const text = settings.text ?? marks.map(String).join(' ');
+      const tokens = settings.text === undefined ? marks : [1, 2];
+      const draftAcceptedTokens = Math.min(draft.length, tokens.length);
+      const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens };
+      const hypothesis = { text, tokens, stop: 'end', ...costs } as const;
+      channel.send({ type: 'result', jobId, hypothesis });
+    }
   },
   exit: (status) => {
     process.exit(status);

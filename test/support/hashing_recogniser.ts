@@ -1,7 +1,7 @@
 /** A recogniser without a model: its text is a digest of the samples, so that any other audio gives another text. */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
+import type { Hypothesis, RecognitionTask, Recogniser } from '../../pipeline/contracts.ts';
 
 /** The text of these samples. */
 export function digestText(pcm: Int16Array): string {
@@ -15,8 +15,16 @@ export function digestText(pcm: Int16Array): string {
 export class HashingRecogniser implements Recogniser {
   readonly model = 'digest';
   readonly device = 'none';
+  readonly batchMaxCount = 1;
 
-  async transcribe(pcm: Int16Array): Promise<Hypothesis> {
+  async transcribe(tasks: readonly RecognitionTask[]): ReturnType<Recogniser['transcribe']> {
+    const transcriptions = await Promise.all(
+      tasks.map(async ({ pcm }) => ({ hypothesis: await this.#transcribe(pcm) })),
+    );
+    return { transcriptions, work: { samples: 0, paddingSamples: 0, movedBytes: 0, halvings: 0 } };
+  }
+
+  async #transcribe(pcm: Int16Array): Promise<Hypothesis> {
     const text = digestText(pcm);
     await sleep(2 + (Number.parseInt(text.slice(0, 4), 16) % 199));
     return {

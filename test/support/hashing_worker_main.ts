@@ -1,5 +1,5 @@
 /** An inference worker process around the recogniser without a model. */
-import { EXIT_CONCURRENCY } from '../../pipeline/errors.ts';
+import { EXIT_CONCURRENCY, EXIT_DEVICE } from '../../pipeline/errors.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
 import { openWorkerChannel } from '../../server/worker_channel.ts';
@@ -12,6 +12,9 @@ const worker = new InferenceWorker({
   },
   onConcurrency: () => {
     process.exit(EXIT_CONCURRENCY);
+  },
+  onDeviceLost: () => {
+    process.exit(EXIT_DEVICE);
   },
 });
 const channel = openWorkerChannel<InferenceReply>({

@@ -10,6 +10,7 @@ import type { InferenceJob, InferencePool } from '../../pipeline/inference_pool.
 import { SILERO_SEGMENTERS } from '../../vad/segmenter.ts';
 import { loadSilero } from '../../vad/silero.ts';
 import { testModelsDir, weightPath } from './weights.ts';
+import { transcribeOne } from '../../pipeline/single_recognition.ts';
 
 /** One audio worker without its process. `settled` resolves when all that was pushed has been worked off. */
 export class LocalAudioPool implements AudioPool {
@@ -98,11 +99,15 @@ export class LocalInferencePool implements InferencePool {
     return this.#isBusy ? 0 : 1;
   }
 
+  get idleCount(): number {
+    return this.freeCount;
+  }
+
   async run(job: InferenceJob): Promise<Hypothesis> {
     this.#isBusy = true;
     this.jobCount++;
     try {
-      return await this.#recogniser.transcribe(job.pcm, job.draft);
+      return await transcribeOne(this.#recogniser, { pcm: job.pcm, draft: job.draft });
     } finally {
       this.#isBusy = false;
     }

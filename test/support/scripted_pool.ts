@@ -33,6 +33,10 @@ export class ScriptedPool implements InferencePool {
     return Math.max(0, this.slotCount - this.running.length);
   }
 
+  get idleCount(): number {
+    return this.freeCount;
+  }
+
   run(job: InferenceJob): Promise<Hypothesis> {
     assert(this.freeCount > 0, 'no job is submitted without a free slot');
     assert(!this.started.some(({ jobId }) => jobId === job.jobId), 'job ids are never reused');

@@ -1,0 +1,31 @@
+/** What runs the graphs of a Moonshine model: one utterance after the other, or a batch at once. */
+import type { Decoding } from './greedy_decoder.ts';
+
+/** Audio with the most tokens that it may become, and a guess at them. */
+export interface AudioTask {
+  readonly pcm: Int16Array;
+  readonly maxTokens: number;
+  readonly draft: readonly number[];
+}
+
+/** The times are the row's part of its batch: they add up to what the device was busy. */
+export interface TimedDecoding extends Decoding {
+  readonly encodeMs: number;
+  readonly decodeMs: number;
+}
+
+export interface DecodedBatch {
+  /** One for each task, in order. */
+  readonly decodings: readonly TimedDecoding[];
+  readonly samples: number;
+  readonly paddingSamples: number;
+  readonly movedBytes: number;
+}
+
+/** Holds native memory until `close`. Not re-entrant. */
+export interface MoonshineEngine {
+  readonly batchMaxCount: number;
+  /** Rejects with ONNX Runtime's error if a run fails; then nothing of the batch is known. */
+  decode(tasks: readonly AudioTask[]): Promise<DecodedBatch>;
+  close(): Promise<void>;
+}
