@@ -38,7 +38,7 @@ export default tseslint.config(
     files: ['pipeline/**'],
     rules: importRules([
       noTests,
-      ['^\\.\\./(server|vad|models|client|grafana)/', 'pipeline/ imports no other folder'],
+      ['^(\\.\\./)+(server|vad|models|client|grafana)/', 'pipeline/ imports no other folder'],
     ]),
   },
   {

@@ -1,6 +1,6 @@
 /** METRICS.md: every metric, from the table in the code and from what the server exports beside it. */
 import { METRICS, type MetricSpec } from '../pipeline/telemetry.ts';
-import { createMetrics } from '../server/metrics.ts';
+import { createMetrics } from '../server/records/metrics.ts';
 
 const HEAD = `# Metrics
 

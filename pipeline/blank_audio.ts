@@ -1,6 +1,6 @@
 /** Stands in for a message that must not be decoded again: silence, or what a decoder makes of a loss, of its length. */
 import type { AudioFormat } from './audio.ts';
-import { readOpusPacket, UNDECODABLE_PACKET } from './opus_packet.ts';
+import { readOpusPacket, UNDECODABLE_PACKET } from './codecs/opus_packet.ts';
 
 /** The codes of silence in G.711. */
 const MULAW_SILENCE = 0xff;

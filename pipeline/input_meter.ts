@@ -11,7 +11,7 @@ import {
   OPUS_MESSAGE_MAX_BYTES,
   PCM_MESSAGE_MAX_BYTES,
 } from './limits.ts';
-import { readOpusPacket } from './opus_packet.ts';
+import { readOpusPacket } from './codecs/opus_packet.ts';
 
 /** Bytes of one sample, of encodings that are bare samples. */
 const SAMPLE_BYTES = { pcm_s16le: 2, pcm_f32le: 4, mulaw: 1, alaw: 1 } as const;

@@ -6,9 +6,9 @@ import {
   ADMIN_HEADERS_MAX_MS,
   ADMIN_REQUEST_MAX_MS,
 } from '../pipeline/limits.ts';
-import { listenFault } from './listen_fault.ts';
-import type { Metrics } from './metrics.ts';
-import type { SessionChronicle } from './session_chronicle.ts';
+import { listenFault } from './transport/listen_fault.ts';
+import type { Metrics } from './records/metrics.ts';
+import type { SessionChronicle } from './records/session_chronicle.ts';
 
 /** Whether clients should be sent here. `degraded` is ready, with less than was configured. */
 export interface Health {

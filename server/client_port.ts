@@ -2,7 +2,7 @@
 import { STATUS_PATH, STREAM_PATH, type ServerStatus } from '../client/protocol.ts';
 import { AccessError, ProtocolError, TranscriptionError } from '../pipeline/errors.ts';
 import { countError, type LabelsOf, type Telemetry } from '../pipeline/telemetry.ts';
-import type { Access, NoAdmission } from './access.ts';
+import type { Access, NoAdmission } from './access/access.ts';
 import {
   statusOf,
   type Dialect,
@@ -11,13 +11,13 @@ import {
   type RequestRefusal,
   type Responder,
   type TextAnswer,
-} from './dialect.ts';
-import type { Log } from './log.ts';
-import type { PageFiles } from './page_files.ts';
-import { errorAnswer } from './request_head.ts';
+} from './dialects/dialect.ts';
+import type { Log } from './records/log.ts';
+import type { PageFiles } from './transport/page_files.ts';
+import { errorAnswer } from './transport/request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
-import { certificateExpirySeconds, readTlsFiles } from './tls_files.ts';
-import type { TrustedProxies } from './trusted_proxies.ts';
+import { certificateExpirySeconds, readTlsFiles } from './transport/tls_files.ts';
+import type { TrustedProxies } from './access/trusted_proxies.ts';
 import type {
   HttpAnswer,
   HttpRequest,
@@ -28,7 +28,7 @@ import type {
   Transport,
   UpgradeAnswer,
   UpgradeRequest,
-} from './transport.ts';
+} from './transport/transport.ts';
 
 type Accepted = Extract<UpgradeAnswer, { accept: true }>;
 

@@ -18,7 +18,7 @@ import {
   type Machine,
   type SettingKey,
 } from './settings.ts';
-import { closestName } from './suggestion.ts';
+import { closestName } from './commands/suggestion.ts';
 
 export type { Config } from './settings.ts';
 

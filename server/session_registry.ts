@@ -22,7 +22,7 @@ import type { SessionSettings } from '../pipeline/session_settings.ts';
 import type { SessionEvent } from '../pipeline/session_events.ts';
 import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Quietness } from './quietness.ts';
-import type { SessionChronicle, SessionOutcome } from './session_chronicle.ts';
+import type { SessionChronicle, SessionOutcome } from './records/session_chronicle.ts';
 
 export interface SessionRegistryOptions {
   readonly audioPool: AudioPool;

@@ -7,11 +7,11 @@ import { z } from 'zod';
 import { CATALOGUE, DEFAULT_RECOGNISER } from '../models/catalogue.ts';
 import { defaultModelsDir } from '../models/weights.ts';
 import { oneOf, truth, wholeNumber as typedWholeNumber } from './field_rules.ts';
-import { ACCELERATORS, CPU, isDeviceSetting } from './devices.ts';
+import { ACCELERATORS, CPU, isDeviceSetting } from './workers/devices.ts';
 import { DIALECTS, type DialectName } from '../pipeline/session_settings.ts';
-import { defaultKeysFile } from './keys_file.ts';
-import { isOriginRule } from './origin.ts';
-import { isProxyRule } from './trusted_proxies.ts';
+import { defaultKeysFile } from './access/keys_file.ts';
+import { isOriginRule } from './access/origin.ts';
+import { isProxyRule } from './access/trusted_proxies.ts';
 import {
   ACCESS_COUNT_MAX,
   ALLOWED_ORIGINS_MAX_COUNT,
@@ -30,7 +30,7 @@ import {
   UTTERANCE_MIN_MS,
   WORKERS_MAX_COUNT,
 } from '../pipeline/limits.ts';
-import { renderMarkdownTable } from './text_table.ts';
+import { renderMarkdownTable } from './commands/text_table.ts';
 
 /** What a log line must be worth to be written. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;

@@ -14,8 +14,8 @@ import {
   WORKER_START_MAX_MS,
 } from '../pipeline/limits.ts';
 import { decideRestart, NO_DEATHS, withDeath, type DeathHistory } from '../pipeline/restart_policy.ts';
-import type { CrashFacts } from './crash_reports.ts';
-import type { Log } from './log.ts';
+import type { CrashFacts } from './records/crash_reports.ts';
+import type { Log } from './records/log.ts';
 import {
   SUPERVISED_ARGUMENT,
   type GatewayMessage,

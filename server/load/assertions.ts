@@ -1,6 +1,6 @@
 /** `--assert`: bounds that a load test has to keep, such as `true_end_p95<1s,lost=0`. */
 import { UsageError } from '../../pipeline/errors.ts';
-import { closestName } from '../suggestion.ts';
+import { closestName } from '../commands/suggestion.ts';
 import type { Quantiles } from './latencies.ts';
 import type { LoadReport } from './load_report.ts';
 

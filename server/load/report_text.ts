@@ -1,5 +1,5 @@
 /** A load test's report for a terminal. */
-import { renderTable } from '../text_table.ts';
+import { renderTable } from '../commands/text_table.ts';
 import type { Quantiles } from './latencies.ts';
 import type { LoadProgress } from './load_part.ts';
 import type { LoadReport } from './load_report.ts';

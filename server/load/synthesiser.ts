@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { killChild } from '../../pipeline/child_kill.ts';
-import { readWav } from '../wav_file.ts';
+import { readWav } from '../commands/wav_file.ts';
 
 /** Voices that speak at 16 kHz: a woman, two men (one Scottish), and the buzzing diphone voice. */
 export type Voice = 'slt' | 'rms' | 'awb' | 'kal16';

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { samplesToMs } from '../../pipeline/audio.ts';
-import { readPcm } from '../../server/audio_file.ts';
+import { readPcm } from '../../server/commands/audio_file.ts';
 import { synthesise, type Voice } from '../support/speech.ts';
 
 /** 16 kHz mono PCM with a name to print. */

@@ -14,9 +14,9 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '../../pipeline/clock.ts';
 import { loadConfig } from '../../server/config.ts';
 import { startServer } from '../../server/gateway.ts';
-import { createLog } from '../../server/log.ts';
-import { createMetrics } from '../../server/metrics.ts';
-import { streamUrl } from '../../server/transcribe_command.ts';
+import { createLog } from '../../server/records/log.ts';
+import { createMetrics } from '../../server/records/metrics.ts';
+import { streamUrl } from '../../server/commands/transcribe_command.ts';
 
 const { values } = parseArgs({
   options: { sessions: { type: 'string', default: '20' }, seconds: { type: 'string', default: '20' } },

@@ -1,6 +1,6 @@
 /** Audio that is unusual, wrong or hostile, and what a session makes of each: section A5 of the study, as a table. */
 import { OPUS_MESSAGE_MAX_BYTES, PCM_MESSAGE_MAX_BYTES } from '../../pipeline/limits.ts';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { pcmMessages } from '../support/marked_speech.ts';
 import { encodeStream, PacketMutator, type StreamSpec } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';

@@ -1,6 +1,6 @@
 /** Containers and encodings that are unusual, wrong or hostile, and what a session makes of each. */
 import { CONTAINER_MESSAGE_MAX_BYTES } from '../../pipeline/limits.ts';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import {
   cutInto,
   element,

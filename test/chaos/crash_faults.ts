@@ -1,7 +1,7 @@
 /** what is written when workers crash, where it cannot be written, and what may never be in it. */
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CrashReport } from '../../server/crash_reports.ts';
+import type { CrashReport } from '../../server/records/crash_reports.ts';
 import { addKey, tokenFor } from '../support/access_setting.ts';
 import {
   faultyWorker,

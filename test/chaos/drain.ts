@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FinalMessage } from '../../client/protocol.ts';
 import { DRAIN_MAX_MS } from '../../pipeline/limits.ts';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { RawClient } from '../support/raw_client.ts';
 import { synthesise } from '../support/speech.ts';
 import type { Scenario } from './scenario.ts';

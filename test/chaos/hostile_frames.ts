@@ -1,6 +1,6 @@
 /** messages that are too large, frames that break the protocol, control messages that make no sense. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { parseClientMessage } from '../../server/native_messages.ts';
+import { parseClientMessage } from '../../server/dialects/native_messages.ts';
 import { TranscriptionError } from '../../pipeline/errors.ts';
 import {
   CONTROL_MESSAGE_MAX_BYTES,

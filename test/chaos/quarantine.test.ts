@@ -5,9 +5,9 @@ import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { forkLauncher, type WorkerLauncher } from '../../pipeline/worker_process.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
-import { runCli } from '../../server/cli.ts';
-import { replayQuarantined } from '../../server/quarantine_command.ts';
-import type { QuarantineRecord } from '../../server/quarantine.ts';
+import { runCli } from '../../server/commands/cli.ts';
+import { replayQuarantined } from '../../server/commands/quarantine_command.ts';
+import type { QuarantineRecord } from '../../server/records/quarantine.ts';
 import {
   faultyWorker,
   startFaultyServer,

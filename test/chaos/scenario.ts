@@ -1,5 +1,5 @@
 /** One kind of fault, injected a bounded number of times, and what became of what people said meanwhile. */
-import { renderTable } from '../../server/text_table.ts';
+import { renderTable } from '../../server/commands/text_table.ts';
 
 export type Tier = 'p' | 'nightly';
 

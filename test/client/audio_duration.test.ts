@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { audioDurationMs } from '../../client/audio_duration.ts';
 import { samplesToMs } from '../../pipeline/audio.ts';
-import { readOpusPacket } from '../../pipeline/opus_packet.ts';
+import { readOpusPacket } from '../../pipeline/codecs/opus_packet.ts';
 
 describe('the duration of a message', () => {
   it('[DUR1] of PCM follows from its length', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { describe, it } from 'node:test';
 import type { FinalMessage } from '../../client/protocol.ts';
-import { LiveLine } from '../../server/live_line.ts';
+import { LiveLine } from '../../server/commands/live_line.ts';
 import { renderTranscript } from '../../client/transcript_format.ts';
 
 function final(utteranceId: number, text: string, startAudioMs: number): FinalMessage {

@@ -137,7 +137,11 @@ void describe('compose.yaml', () => {
 void describe('everything in deploy/', () => {
   it('[DEP12] names only settings and options that exist', () => {
     const variables = new Set(SETTING_KEYS.map((key) => variableOf(key)));
-    const sources = ['server/cli.ts', 'server/cli_options.ts', 'server/load_flags.ts'];
+    const sources = [
+      'server/commands/cli.ts',
+      'server/commands/cli_options.ts',
+      'server/commands/load_flags.ts',
+    ];
     const help = sources.map((path) => readFileSync(new URL(path, ROOT), 'utf8')).join('');
     for (const path of deployPaths()) {
       const text = readDeploy(path);

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { CLOSE_CODES, ERROR_CODES, type ErrorCode } from '../../pipeline/errors.ts';
 import { renderSettingsTable } from '../../server/settings.ts';
-import { renderMarkdownTable } from '../../server/text_table.ts';
+import { renderMarkdownTable } from '../../server/commands/text_table.ts';
 
 /** A stretch of a document between `<!-- name:start -->` and `<!-- name:end -->`, and what must stand there. */
 export interface Section {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { OggOutputFormat, WebMOutputFormat } from 'mediabunny';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { cutInto, muxed } from '../support/containers.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample, fetchWorkers, startRealServer, type RealServer } from '../support/real_server.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { DeepgramClient } from '@deepgram/sdk';
 import { createClient } from 'deepgram-sdk-4';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { element, liveWebm, webmBlock } from '../support/containers.ts';
 import { pcmMessages, play } from '../support/pcm_messages.ts';
 import { startRealServer, type RealServer } from '../support/real_server.ts';

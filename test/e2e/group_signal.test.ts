@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { ServeProcess } from '../chaos/serve_process.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { synthesise } from '../support/speech.ts';

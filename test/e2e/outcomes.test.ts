@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { seededRandom } from '../support/random.ts';
 import { joinedText, RawClient } from '../support/raw_client.ts';
 import { fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';

@@ -2,9 +2,9 @@
 import { WebSocket } from 'ws';
 import { StreamClient } from '../../client/stream_client.ts';
 import { systemClock } from '../../pipeline/clock.ts';
-import { encodeMessages, readPcm } from '../../server/audio_file.ts';
-import type { FileEncoding } from '../../server/file_encoding.ts';
-import { streamMessages } from '../../server/file_stream.ts';
+import { encodeMessages, readPcm } from '../../server/commands/audio_file.ts';
+import type { FileEncoding } from '../../server/commands/file_encoding.ts';
+import { streamMessages } from '../../server/commands/file_stream.ts';
 import { concat, silence } from '../support/sound.ts';
 
 export interface ClipOptions {

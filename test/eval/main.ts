@@ -10,8 +10,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { FILE_ENCODINGS } from '../../server/file_encoding.ts';
-import { streamUrl } from '../../server/transcribe_command.ts';
+import { FILE_ENCODINGS } from '../../server/commands/file_encoding.ts';
+import { streamUrl } from '../../server/commands/transcribe_command.ts';
 import { startRealServer } from '../support/real_server.ts';
 import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import { transcribeClip, type ClipTranscript } from './clip.ts';

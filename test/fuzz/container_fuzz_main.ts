@@ -8,7 +8,7 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { AUDIO_ENCODINGS, isContainerEncoding, type AudioFormat } from '../../pipeline/audio.ts';
 import type { AudioDecoder, AudioDecoderFactory } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { cutInto } from '../support/containers.ts';
 import { ContainerMutator, type MutatedStream } from '../support/container_mutator.ts';
 import { seededRandom } from '../support/random.ts';

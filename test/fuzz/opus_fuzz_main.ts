@@ -7,7 +7,7 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import type { AudioFormat } from '../../pipeline/audio.ts';
 import type { AudioDecoder, AudioDecoderFactory } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { OPUS_EVIDENCE_COUNT } from '../../pipeline/limits.ts';
 import { encodeStream, makeCorpus, PacketMutator } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';

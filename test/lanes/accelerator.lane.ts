@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { loadRecogniser } from '../../models/recogniser.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
-import { decodeCanary } from '../../server/canary.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
+import { decodeCanary } from '../../server/workers/canary.ts';
 import { testModelsDir } from '../support/weights.ts';
 
 /** Debian's Chromium brings it. */

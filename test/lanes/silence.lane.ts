@@ -5,7 +5,7 @@ import { Session } from '../../pipeline/session.ts';
 import type { SessionEvent } from '../../pipeline/session_events.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { LocalAudioPool, LocalInferencePool } from '../support/local_pools.ts';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 import { concat, hum, silence, whiteNoise } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';

@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { runCli } from '../../server/cli.ts';
+import { runCli } from '../../server/commands/cli.ts';
 import { StubServer, toneFolder } from '../support/stub_server.ts';
 
 const MAIN = fileURLToPath(new URL('../../server/main.js', import.meta.url));

@@ -4,7 +4,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { BufferTarget, EncodedAudioPacketSource, EncodedPacket, Output, WebMOutputFormat } from 'mediabunny';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
-import { encodeOpus, OPUS_ENCODER_PACKET_MS } from '../../server/opus_encoder.ts';
+import { encodeOpus, OPUS_ENCODER_PACKET_MS } from '../../server/commands/opus_encoder.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise, type Voice } from '../support/speech.ts';
 import { SAMPLE_SENTENCES } from './sample_text.ts';

@@ -16,7 +16,7 @@ import {
   RESTART_INTENSITY_COUNT,
   RESTART_INTENSITY_WINDOW_MS,
 } from '../../pipeline/limits.ts';
-import { readOpusPacket } from '../../pipeline/opus_packet.ts';
+import { readOpusPacket } from '../../pipeline/codecs/opus_packet.ts';
 import { PoisonMessages } from '../../pipeline/poison_messages.ts';
 import { forkLauncher } from '../../pipeline/worker_process.ts';
 import {

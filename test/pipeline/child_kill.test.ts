@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { packPackage } from '../../models/npm_package.ts';
 import { killChild } from '../../pipeline/child_kill.ts';
-import { queryNvidiaSmi } from '../../server/gpu_probe.ts';
+import { queryNvidiaSmi } from '../../server/records/gpu_probe.ts';
 
 const urlOf = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
 
@@ -37,7 +37,7 @@ describe('ending children', { skip: process.platform === 'win32' }, () => {
   it(`[SUP44] nor is it where GPUs are looked for (${queryNvidiaSmi.name})`, async () => {
     const script = `
       import { setTimeout } from 'node:timers/promises';
-      import { queryNvidiaSmi } from ${urlOf('../../server/gpu_probe.js')};
+      import { queryNvidiaSmi } from ${urlOf('../../server/records/gpu_probe.js')};
       const closing = new AbortController();
       await setTimeout(10);
       const answer = queryNvidiaSmi(closing.signal);

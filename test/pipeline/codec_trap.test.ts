@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import { WorkerAudioPool, type AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { AudioDecoderFactory, TrackEvent } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { FakeClock, settle } from '../support/fake_clock.ts';
 import { FakeLauncher } from '../support/fake_worker.ts';
 import { breakOpusSnapshot, encodeStream } from '../support/opus_material.ts';

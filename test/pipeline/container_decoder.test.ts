@@ -8,10 +8,10 @@ import { OggOutputFormat, WebMOutputFormat } from 'mediabunny';
 import type { AudioEncoding, AudioFormat } from '../../pipeline/audio.ts';
 import { joinPcm } from '../../pipeline/audio.ts';
 import type { AudioDecoderFactory, DecodedAudio } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { AHEAD_OF_REALTIME_CLOSE_MS } from '../../pipeline/limits.ts';
-import { UNDECODABLE_PACKET } from '../../pipeline/opus_packet.ts';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { UNDECODABLE_PACKET } from '../../pipeline/codecs/opus_packet.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import {
   cutInto,
   element,

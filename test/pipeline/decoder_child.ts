@@ -1,7 +1,7 @@
 /** Goes on, in a process of its own, with a decoder that another process saved. Ends when its parent lets go. */
 import type { AudioFormat } from '../../pipeline/audio.ts';
 import type { DecodedAudio } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 
 /** What the parent sends: decode `messages` with a decoder restored from `snapshot`. Answered by `DecodedAudio[]`. */
 export interface DecodingTask {

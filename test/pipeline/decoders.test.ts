@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { before, describe, it } from 'node:test';
 import type { AudioEncoding, AudioFormat } from '../../pipeline/audio.ts';
 import type { AudioDecoder, AudioDecoderFactory, DecodedAudio } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { LimitError, ProtocolError } from '../../pipeline/errors.ts';
 import { DECODERS_PER_SHARD_COUNT, SHARDS_PER_WORKER_COUNT } from '../../pipeline/limits.ts';
-import { readOpusPacket } from '../../pipeline/opus_packet.ts';
+import { readOpusPacket } from '../../pipeline/codecs/opus_packet.ts';
 import {
   breakOpusSnapshot,
   encodeStream,

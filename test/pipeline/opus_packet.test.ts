@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { OPUS_MESSAGE_MAX_BYTES } from '../../pipeline/limits.ts';
-import { readOpusPacket } from '../../pipeline/opus_packet.ts';
+import { readOpusPacket } from '../../pipeline/codecs/opus_packet.ts';
 import { createReferenceDecoder, encodeStream, makeCorpus, PacketMutator } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';
 

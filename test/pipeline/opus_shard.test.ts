@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { ConfigError, LimitError } from '../../pipeline/errors.ts';
 import { DECODERS_PER_SHARD_COUNT } from '../../pipeline/limits.ts';
-import { assertOpusHash, OpusModule } from '../../pipeline/opus_module.ts';
-import { OpusShard, type ShardDecoder } from '../../pipeline/opus_shard.ts';
+import { assertOpusHash, OpusModule } from '../../pipeline/codecs/opus_module.ts';
+import { OpusShard, type ShardDecoder } from '../../pipeline/codecs/opus_shard.ts';
 import { createReferenceDecoder, encodeStream, makeCorpus } from '../support/opus_material.ts';
 
 const CELT_PACKETS = encodeStream({

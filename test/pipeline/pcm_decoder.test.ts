@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { PcmDecoder } from '../../pipeline/pcm_decoder.ts';
-import type { SampleFormatName } from '../../pipeline/pcm_samples.ts';
-import { FilterCache } from '../../pipeline/resampler.ts';
+import { PcmDecoder } from '../../pipeline/codecs/pcm_decoder.ts';
+import type { SampleFormatName } from '../../pipeline/codecs/pcm_samples.ts';
+import { FilterCache } from '../../pipeline/codecs/resampler.ts';
 import { makeSignal } from '../support/opus_material.ts';
 
 const filters = new FilterCache();

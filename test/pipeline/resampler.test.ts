@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { FilterCache, Resampler } from '../../pipeline/resampler.ts';
+import { FilterCache, Resampler } from '../../pipeline/codecs/resampler.ts';
 import { makeSignal } from '../support/opus_material.ts';
 
 const filters = new FilterCache();

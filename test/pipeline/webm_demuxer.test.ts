@@ -6,8 +6,8 @@ import {
   WEBM_SKIPPED_MAX_BYTES,
   WEBM_TRACKS_MAX_BYTES,
 } from '../../pipeline/limits.ts';
-import { UNDECODABLE_PACKET } from '../../pipeline/opus_packet.ts';
-import { WebmDemuxer } from '../../pipeline/webm_demuxer.ts';
+import { UNDECODABLE_PACKET } from '../../pipeline/codecs/opus_packet.ts';
+import { WebmDemuxer } from '../../pipeline/codecs/webm_demuxer.ts';
 import {
   cutInto,
   element,

@@ -8,8 +8,8 @@ import {
   PENDING_TOKEN_MAX_BYTES,
   PENDING_TOKEN_MAX_COUNT,
 } from '../../pipeline/limits.ts';
-import { updateKeys } from '../../server/keys_file.ts';
-import { judgeExposure, type Exposure } from '../../server/exposure.ts';
+import { updateKeys } from '../../server/access/keys_file.ts';
+import { judgeExposure, type Exposure } from '../../server/access/exposure.ts';
 import {
   addKey,
   bearer,

@@ -6,7 +6,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { ConfigError } from '../../pipeline/errors.ts';
 import { ADMIN_CONNECTION_MAX_COUNT } from '../../pipeline/limits.ts';
 import { createAdminServer, type AdminOptions, type AdminServer, type Health } from '../../server/admin.ts';
-import { createMetrics } from '../../server/metrics.ts';
+import { createMetrics } from '../../server/records/metrics.ts';
 
 const READY: Health = { status: 'ready', reasons: [] };
 

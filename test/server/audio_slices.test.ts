@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { ChannelSplitter, slicesOf } from '../../server/audio_slices.ts';
-import { plainText } from '../../server/plain_text.ts';
+import { ChannelSplitter, slicesOf } from '../../server/dialects/audio_slices.ts';
+import { plainText } from '../../server/dialects/plain_text.ts';
 
 describe('audio and text of dialects', () => {
   it('[DIA2] a message of any length becomes messages that a session takes, byte for byte', () => {

@@ -6,7 +6,7 @@ import type { TrackSnapshot } from '../../pipeline/audio_messages.ts';
 import { CHECKPOINT_INTERVAL_MS } from '../../pipeline/limits.ts';
 import type { ControlReply, WorkerExit, WorkerProcess } from '../../pipeline/worker_process.ts';
 import { loadConfig } from '../../server/config.ts';
-import { audioLauncher } from '../../server/worker_launchers.ts';
+import { audioLauncher } from '../../server/workers/worker_launchers.ts';
 import { breakOpusSnapshot, encodeStream } from '../support/opus_material.ts';
 import { testModelsDir } from '../support/weights.ts';
 

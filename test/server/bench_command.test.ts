@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { WORKERS_MAX_COUNT } from '../../pipeline/limits.ts';
 import { forkLauncher } from '../../pipeline/worker_process.ts';
-import { benchPlacements } from '../../server/bench_command.ts';
-import { bestPlacement, placementsFor, sessionsOf } from '../../server/placement.ts';
+import { benchPlacements } from '../../server/commands/bench_command.ts';
+import { bestPlacement, placementsFor, sessionsOf } from '../../server/workers/placement.ts';
 
 const WORKER = fileURLToPath(new URL('../support/hashing_worker_main.js', import.meta.url));
 

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { systemClock } from '../../pipeline/clock.ts';
-import { createLog } from '../../server/log.ts';
+import { createLog } from '../../server/records/log.ts';
 
 const ROUND_COUNT = 50;
 const ROUND_LINE_COUNT = 50;

@@ -10,7 +10,7 @@ import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { EXIT_CONFIG } from '../../pipeline/errors.ts';
-import { runCli } from '../../server/cli.ts';
+import { runCli } from '../../server/commands/cli.ts';
 import { flagOf, renderSettingsTable, SETTING_KEYS, settingOf } from '../../server/settings.ts';
 import { silence } from '../support/sound.ts';
 import { wavOf } from '../support/wav.ts';

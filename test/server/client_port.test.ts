@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { STARTS_AWAITED_MAX_COUNT } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
-import { Access } from '../../server/access.ts';
+import { Access } from '../../server/access/access.ts';
 import { ClientPort, type ClientPortOptions } from '../../server/client_port.ts';
 import { loadConfig } from '../../server/config.ts';
-import { TrustedProxies } from '../../server/trusted_proxies.ts';
-import { createDialects } from '../../server/dialects.ts';
-import { PageFiles } from '../../server/page_files.ts';
+import { TrustedProxies } from '../../server/access/trusted_proxies.ts';
+import { createDialects } from '../../server/dialects/dialects.ts';
+import { PageFiles } from '../../server/transport/page_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type {
   HttpAnswer,
@@ -20,7 +20,7 @@ import type {
   Transport,
   TransportEvents,
   UpgradeRequest,
-} from '../../server/transport.ts';
+} from '../../server/transport/transport.ts';
 import { addKey, temporaryKeysFile } from '../support/access_setting.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { KeptLog } from '../support/real_server.ts';

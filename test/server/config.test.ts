@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { format } from 'prettier';
 import { ConfigError } from '../../pipeline/errors.ts';
 import { loadConfig, resolveConfig, type ConfigSources } from '../../server/config.ts';
-import { renderConfig } from '../../server/config_command.ts';
+import { renderConfig } from '../../server/commands/config_command.ts';
 import {
   flagOf,
   renderSettingsTable,
@@ -13,7 +13,7 @@ import {
   variableOf,
   type SettingKey,
 } from '../../server/settings.ts';
-import { closestName } from '../../server/suggestion.ts';
+import { closestName } from '../../server/commands/suggestion.ts';
 
 const FILE = '/etc/earwitness/server.yaml';
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { CONTROL_MESSAGE_MAX_BYTES, IDLE_MAX_MS, TICK_INTERVAL_MS } from '../../pipeline/limits.ts';
 import { ProtocolError } from '../../pipeline/errors.ts';
-import { deepgramDialect } from '../../server/deepgram_dialect.ts';
+import { deepgramDialect } from '../../server/dialects/deepgram_dialect.ts';
 import { DialectSetting, TODAY, type Sent } from '../support/dialect_setting.ts';
 import { MESSAGE } from '../support/session_setting.ts';
 

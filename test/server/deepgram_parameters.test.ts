@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DEEPGRAM_SILENCE_MIN_MS, SILENCE_MAX_MS } from '../../pipeline/limits.ts';
-import { readParameters, type DeepgramParameters } from '../../server/deepgram_parameters.ts';
+import { readParameters, type DeepgramParameters } from '../../server/dialects/deepgram_parameters.ts';
 
 const DEFAULTS = {
   silenceMs: 500,

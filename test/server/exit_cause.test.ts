@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { EXIT_CONCURRENCY, EXIT_CONFIG, EXIT_ORPHANED } from '../../pipeline/errors.ts';
 import { WORKER_START_MAX_MS } from '../../pipeline/limits.ts';
-import { describeDeath, describeExit } from '../../server/exit_cause.ts';
+import { describeDeath, describeExit } from '../../server/records/exit_cause.ts';
 
 void describe('the cause of an end in words', () => {
   it('[CRA1] signals, statuses of Node, of ours and of Windows each have their own words', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { GPU_PROBE_INTERVAL_MS } from '../../pipeline/limits.ts';
-import { GpuProbe, parseGpus } from '../../server/gpu_probe.ts';
+import { GpuProbe, parseGpus } from '../../server/records/gpu_probe.ts';
 import { FakeClock, settle } from '../support/fake_clock.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 

@@ -8,7 +8,7 @@ import { ConfigError, EXIT_CONFIG } from '../../pipeline/errors.ts';
 import type { WorkerExit, WorkerLauncher } from '../../pipeline/worker_process.ts';
 import { loadConfig, type Config } from '../../server/config.ts';
 import { startServer } from '../../server/gateway.ts';
-import { audioLauncher, inferenceLauncher } from '../../server/worker_launchers.ts';
+import { audioLauncher, inferenceLauncher } from '../../server/workers/worker_launchers.ts';
 import { fetchWorkers, KeptLog } from '../support/real_server.ts';
 import { weightPath } from '../support/weights.ts';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TranscriptionError } from '../../pipeline/errors.ts';
 import { HANDSHAKE_MAX_MS } from '../../pipeline/limits.ts';
-import { LateToken } from '../../server/late_token.ts';
-import type { ConnectionListener } from '../../server/transport.ts';
+import { LateToken } from '../../server/access/late_token.ts';
+import type { ConnectionListener } from '../../server/transport/transport.ts';
 import { FakeClock, settle } from '../support/fake_clock.ts';
 
 /** A connection whose first message is its token, and what became of it. */

@@ -3,7 +3,12 @@ import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { ConfigError } from '../../pipeline/errors.ts';
-import { checkHost, CLIENT_PORT_SETTINGS, listenCause, listenFault } from '../../server/listen_fault.ts';
+import {
+  checkHost,
+  CLIENT_PORT_SETTINGS,
+  listenCause,
+  listenFault,
+} from '../../server/transport/listen_fault.ts';
 
 const wanted = (host: string, port = 0) => ({ settings: CLIENT_PORT_SETTINGS, host, port });
 

@@ -12,7 +12,7 @@ import {
   LOG_REPEAT_MAX_COUNT,
   LOG_REPEAT_WINDOW_MS,
 } from '../../pipeline/limits.ts';
-import { createLog, SECRET_FIELDS, type LogOptions, type RootLog } from '../../server/log.ts';
+import { createLog, SECRET_FIELDS, type LogOptions, type RootLog } from '../../server/records/log.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 
 /** An output that keeps what it got and, while `isBlocked`, takes nothing more. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { METRICS, type Telemetry } from '../../pipeline/telemetry.ts';
-import { createMetrics, type Metrics } from '../../server/metrics.ts';
+import { createMetrics, type Metrics } from '../../server/records/metrics.ts';
 
 interface Spec {
   readonly kind: string;

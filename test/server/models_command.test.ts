@@ -13,7 +13,7 @@ import {
   pullModels,
   verifyModels,
   type ModelsCommandOptions,
-} from '../../server/models_command.ts';
+} from '../../server/commands/models_command.ts';
 import { linkModels, pretendPrepared, type LinkedModels } from '../support/linked_models.ts';
 import { testModelsDir } from '../support/weights.ts';
 

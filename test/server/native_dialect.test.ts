@@ -12,7 +12,7 @@ import {
   STARTS_AWAITED_MAX_COUNT,
 } from '../../pipeline/limits.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
-import { NativeDialect } from '../../server/native_dialect.ts';
+import { NativeDialect } from '../../server/dialects/native_dialect.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import { FakeClock, settle } from '../support/fake_clock.ts';
 import { FakeConnection } from '../support/fake_connection.ts';

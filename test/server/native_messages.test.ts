@@ -9,7 +9,7 @@ import {
   SILENCE_MAX_MS,
   UTTERANCE_MIN_MS,
 } from '../../pipeline/limits.ts';
-import { parseClientMessage, settingsOf, startFromQuery } from '../../server/native_messages.ts';
+import { parseClientMessage, settingsOf, startFromQuery } from '../../server/dialects/native_messages.ts';
 
 const START = { type: 'start', version: 1, audio: { encoding: 'opus' } } as const;
 const DEFAULTS = { silenceMs: 500, maxUtteranceMs: 20_000, model: 'tiny' };

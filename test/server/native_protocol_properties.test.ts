@@ -11,7 +11,7 @@ import {
   UTTERANCE_MAX_MS,
   UTTERANCE_MIN_MS,
 } from '../../pipeline/limits.ts';
-import { parseClientMessage, settingsOf, startFromQuery } from '../../server/native_messages.ts';
+import { parseClientMessage, settingsOf, startFromQuery } from '../../server/dialects/native_messages.ts';
 import { settle } from '../support/fake_clock.ts';
 import { ACTS, Conversation } from '../support/native_conversation.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';

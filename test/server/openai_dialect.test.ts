@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { IDLE_MAX_MS, SILENCE_MAX_MS } from '../../pipeline/limits.ts';
-import { openaiDialect } from '../../server/openai_dialect.ts';
+import { openaiDialect } from '../../server/dialects/openai_dialect.ts';
 import { DialectSetting, type Asked, type Sent } from '../support/dialect_setting.ts';
 import { settle } from '../support/fake_clock.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { isOriginAllowed, isOriginRule, ownOrigins } from '../../server/origin.ts';
+import { isOriginAllowed, isOriginRule, ownOrigins } from '../../server/access/origin.ts';
 import { bearer, PROMPT, requestOf, startAccess, statusOf } from '../support/access_setting.ts';
 import { seededRandom } from '../support/random.ts';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { PageFiles } from '../../server/page_files.ts';
-import type { HttpAnswer } from '../../server/transport.ts';
+import { PageFiles } from '../../server/transport/page_files.ts';
+import type { HttpAnswer } from '../../server/transport/transport.ts';
 
 describe('the files of the page', () => {
   let folder = '';

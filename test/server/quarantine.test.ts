@@ -10,10 +10,10 @@ import {
   QUARANTINE_SWEEP_INTERVAL_MS,
 } from '../../pipeline/limits.ts';
 import { contentHash, PoisonMemory } from '../../pipeline/poison_memory.ts';
-import type { FileSystem } from '../../server/private_folder.ts';
-import { DiskQuarantine } from '../../server/quarantine.ts';
-import { readWav } from '../../server/wav_file.ts';
-import { renderWav } from '../../server/wav_writer.ts';
+import type { FileSystem } from '../../server/records/private_folder.ts';
+import { DiskQuarantine } from '../../server/records/quarantine.ts';
+import { readWav } from '../../server/commands/wav_file.ts';
+import { renderWav } from '../../server/commands/wav_writer.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { FaultyFileSystem } from '../support/faulty_file_system.ts';
 import { temporaryFolder } from '../support/faulty_worker.ts';

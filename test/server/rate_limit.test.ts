@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { clientBlock, isLoopback } from '../../server/address.ts';
-import { RateLimit } from '../../server/rate_limit.ts';
-import { SessionQuota } from '../../server/session_quota.ts';
+import { clientBlock, isLoopback } from '../../server/access/address.ts';
+import { RateLimit } from '../../server/access/rate_limit.ts';
+import { SessionQuota } from '../../server/access/session_quota.ts';
 import { startAccess } from '../support/access_setting.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AudioFormat } from '../../pipeline/audio.ts';
 import { PACED_RETRY_MS, RECORDED_MAX_MS, RECORDED_PIECE_BYTES } from '../../pipeline/limits.ts';
-import { hearRecording, type Recording } from '../../server/recording.ts';
+import { hearRecording, type Recording } from '../../server/dialects/recording.ts';
 import { ScriptedParts } from '../support/dialect_setting.ts';
 import { settle } from '../support/fake_clock.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';

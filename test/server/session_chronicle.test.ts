@@ -11,12 +11,12 @@ import {
 } from '../../pipeline/limits.ts';
 import type { MarkKind, TraceMark } from '../../pipeline/session_trace.ts';
 import { createAdminServer } from '../../server/admin.ts';
-import { OtlpExporter } from '../../server/otlp_exporter.ts';
-import { SessionChronicle, type TraceReport } from '../../server/session_chronicle.ts';
-import { sessionSpan, utteranceSpans, type Span } from '../../server/session_spans.ts';
-import { traceSession } from '../../server/trace_command.ts';
-import { renderTrace } from '../../server/trace_view.ts';
-import { timelinesOf } from '../../server/utterance_timeline.ts';
+import { OtlpExporter } from '../../server/records/otlp_exporter.ts';
+import { SessionChronicle, type TraceReport } from '../../server/records/session_chronicle.ts';
+import { sessionSpan, utteranceSpans, type Span } from '../../server/records/session_spans.ts';
+import { traceSession } from '../../server/commands/trace_command.ts';
+import { renderTrace } from '../../server/commands/trace_view.ts';
+import { timelinesOf } from '../../server/records/utterance_timeline.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { KeptLog } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { WorkerReport } from '../../server/admin.ts';
-import { reportSlowedWorkers, SlowedWorkers } from '../../server/slowed_workers.ts';
+import { reportSlowedWorkers, SlowedWorkers } from '../../server/workers/slowed_workers.ts';
 import { linkModels, pretendPrepared } from '../support/linked_models.ts';
 import { fetchSample, fetchWorkers, KeptLog, startRealServer } from '../support/real_server.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';

@@ -12,7 +12,7 @@ import {
   RESTART_BACKOFF_MAX_MS,
   WORKER_START_MAX_MS,
 } from '../../pipeline/limits.ts';
-import type { CrashFacts } from '../../server/crash_reports.ts';
+import type { CrashFacts } from '../../server/records/crash_reports.ts';
 import { Supervisor } from '../../server/supervisor.ts';
 import { FakeClock } from '../support/fake_clock.ts';
 import { temporaryFolder, type TemporaryFolder } from '../support/faulty_worker.ts';

@@ -8,11 +8,11 @@ import { describe, it } from 'node:test';
 import { connect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { ConfigError } from '../../pipeline/errors.ts';
-import { TRANSPORT_OPTIONS } from '../../server/transport_bounds.ts';
-import { chooseTransport } from '../../server/transport_choice.ts';
-import { findUws } from '../../server/uws_module.ts';
-import { UwsTransport } from '../../server/uws_transport.ts';
-import { WsTransport } from '../../server/ws_transport.ts';
+import { TRANSPORT_OPTIONS } from '../../server/transport/transport_bounds.ts';
+import { chooseTransport } from '../../server/transport/transport_choice.ts';
+import { findUws } from '../../server/transport/uws_module.ts';
+import { UwsTransport } from '../../server/transport/uws_transport.ts';
+import { WsTransport } from '../../server/transport/ws_transport.ts';
 import { selfSigned } from '../support/self_signed.ts';
 import { TransportBench } from '../support/transport_bench.ts';
 

@@ -6,9 +6,9 @@ import fc from 'fast-check';
 import { SignJWT, UnsecuredJWT } from 'jose';
 import { AccessError } from '../../pipeline/errors.ts';
 import { CREDENTIAL_MAX_BYTES, TOKEN_LIFE_MAX_MS } from '../../pipeline/limits.ts';
-import { readKeySet } from '../../server/keys_file.ts';
-import { printToken } from '../../server/token_command.ts';
-import { signToken, verifyToken } from '../../server/tokens.ts';
+import { readKeySet } from '../../server/access/keys_file.ts';
+import { printToken } from '../../server/commands/token_command.ts';
+import { signToken, verifyToken } from '../../server/access/tokens.ts';
 import { addKey, NOW, temporaryKeysFile } from '../support/access_setting.ts';
 
 const SECRET = new Uint8Array(randomBytes(32));

@@ -13,8 +13,12 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { ClientMessage, ServerMessage, StartMessage } from '../../client/protocol.ts';
 import { FIRST_CONNECTION_MAX_ATTEMPTS } from '../../pipeline/limits.ts';
 import { loadConfig } from '../../server/config.ts';
-import { FirstConnection } from '../../server/first_connection.ts';
-import { streamUrl, transcribeFiles, type TranscribeOptions } from '../../server/transcribe_command.ts';
+import { FirstConnection } from '../../server/commands/first_connection.ts';
+import {
+  streamUrl,
+  transcribeFiles,
+  type TranscribeOptions,
+} from '../../server/commands/transcribe_command.ts';
 import { KeptLog } from '../support/real_server.ts';
 import { finalOf } from '../support/scripted_socket.ts';
 import { silence } from '../support/sound.ts';

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ConfigError } from '../../pipeline/errors.ts';
-import { chooseTransport } from '../../server/transport_choice.ts';
-import { findUws, loadUws, type UwsSearch } from '../../server/uws_module.ts';
+import { chooseTransport } from '../../server/transport/transport_choice.ts';
+import { findUws, loadUws, type UwsSearch } from '../../server/transport/uws_module.ts';
 
 const missing = (): UwsSearch => ({ found: false, reason: 'it has no binary for this machine' });
 

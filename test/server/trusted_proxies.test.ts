@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { loadConfig } from '../../server/config.ts';
-import { isProxyRule, TrustedProxies } from '../../server/trusted_proxies.ts';
+import { isProxyRule, TrustedProxies } from '../../server/access/trusted_proxies.ts';
 import { startAccess, requestOf } from '../support/access_setting.ts';
 
 function clientOf(rules: readonly string[], peer: string, forwarded?: string): string {

@@ -1,6 +1,6 @@
 import { it } from 'node:test';
-import { findUws } from '../../server/uws_module.ts';
-import { UwsTransport } from '../../server/uws_transport.ts';
+import { findUws } from '../../server/transport/uws_module.ts';
+import { UwsTransport } from '../../server/transport/uws_transport.ts';
 import type { CreateTransport } from '../support/transport_bench.ts';
 import { describeTransport } from '../support/transport_contract.ts';
 import { describeTransportHttp } from '../support/transport_http_contract.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { PACED_RETRY_MS, PCM_MESSAGE_MAX_BYTES, SESSION_INFLIGHT_MAX_BYTES } from '../../pipeline/limits.ts';
-import { voskDialect } from '../../server/vosk_dialect.ts';
+import { voskDialect } from '../../server/dialects/vosk_dialect.ts';
 import { DialectSetting } from '../support/dialect_setting.ts';
 import { MESSAGE } from '../support/session_setting.ts';
 import { wavOf } from '../support/wav.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { readWav } from '../../server/wav_file.ts';
+import { readWav } from '../../server/commands/wav_file.ts';
 import { tone } from '../support/sound.ts';
 import { wavOf, type WavSpec } from '../support/wav.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { WorkerGauges } from '../../server/worker_gauges.ts';
+import { WorkerGauges } from '../../server/records/worker_gauges.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 
 void describe('worker gauges', () => {

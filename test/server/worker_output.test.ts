@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { loadConfig } from '../../server/config.ts';
-import { audioLauncher } from '../../server/worker_launchers.ts';
+import { audioLauncher } from '../../server/workers/worker_launchers.ts';
 import { temporaryFolder } from '../support/faulty_worker.ts';
 
 describe('what a worker writes', () => {

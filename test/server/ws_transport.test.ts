@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { it } from 'node:test';
-import { WsTransport } from '../../server/ws_transport.ts';
+import { WsTransport } from '../../server/transport/ws_transport.ts';
 import { TransportBench, type CreateTransport } from '../support/transport_bench.ts';
 import { describeTransport } from '../support/transport_contract.ts';
 import { describeTransportHttp } from '../support/transport_http_contract.ts';

@@ -6,7 +6,7 @@ import type { FinalMessage, StartMessage } from '../../client/protocol.ts';
 import { StreamClient } from '../../client/stream_client.ts';
 import { msToSamples, samplesToMs } from '../../pipeline/audio.ts';
 import { OPUS_PACKET_MAX_MS } from '../../pipeline/limits.ts';
-import type { NativeDialectOptions } from '../../server/native_dialect.ts';
+import type { NativeDialectOptions } from '../../server/dialects/native_dialect.ts';
 import { roundMs } from './client_record.ts';
 import type { Burst, ClientScript } from './client_script.ts';
 import type { Dice } from './dice.ts';

@@ -150,7 +150,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'what the client does not read is dropped in silence',
-    file: 'server/dialect_socket.js',
+    file: 'server/dialects/dialect_socket.js',
     search: "this.#deliver(message) !== 'full'",
     replacement: "this.#deliver(message) !== 'never'",
   },
@@ -186,19 +186,19 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'what was half written when the disk was full stays',
-    file: 'server/private_folder.js',
+    file: 'server/records/private_folder.js',
     search: 'await this.#removeQuietly(`${name}${TEMPORARY_SUFFIX}`); throw error;',
     replacement: 'throw error;',
   },
   {
     name: 'a file that was cut off by a full disk counts as written',
-    file: 'server/private_folder.js',
+    file: 'server/records/private_folder.js',
     search: 'if (bytes !== content.length)',
     replacement: 'if (false)',
   },
   {
     name: 'a crash report that could not be written is not counted',
-    file: 'server/crash_reports.js',
+    file: 'server/records/crash_reports.js',
     search: "telemetry.count('crash_record_write_failures_total', {});",
     replacement: '',
   },

@@ -1,5 +1,5 @@
 /** A client of the simulation: follows its script, and remembers what it is told. */
-import { NativeDialect, type NativeDialectOptions } from '../../server/native_dialect.ts';
+import { NativeDialect, type NativeDialectOptions } from '../../server/dialects/native_dialect.ts';
 import { ClientRecord } from './client_record.ts';
 import type { ClientScript } from './client_script.ts';
 import type { Dice } from './dice.ts';

@@ -1,7 +1,7 @@
 /** One WebSocket of the simulation, both its ends: bytes that take time, readers that are slow, ends that break. */
 import type { ServerMessage } from '../../client/protocol.ts';
 import { CLOSE_MAX_MS } from '../../pipeline/limits.ts';
-import type { Connection, ConnectionListener } from '../../server/transport.ts';
+import type { Connection, ConnectionListener } from '../../server/transport/transport.ts';
 import type { Dice } from './dice.ts';
 import type { SimClock } from './sim_clock.ts';
 

@@ -2,10 +2,10 @@
  * The disk of a simulated world, what the server keeps on it, and the wall clock that its files carry: crash reports and
  * quarantine are the real ones. Disks fill up, fail and stand still, and somebody sets the clock.
  */
-import { CrashReports } from '../../server/crash_reports.ts';
+import { CrashReports } from '../../server/records/crash_reports.ts';
 import type { Poison } from '../../pipeline/poison_memory.ts';
 import type { WorkerDeath } from '../../pipeline/supervised_worker.ts';
-import { DiskQuarantine } from '../../server/quarantine.ts';
+import { DiskQuarantine } from '../../server/records/quarantine.ts';
 import { FaultyFileSystem } from '../support/faulty_file_system.ts';
 import { KeptLog } from '../support/real_server.ts';
 import type { CheckedTelemetry } from './checked_telemetry.ts';

@@ -1,7 +1,7 @@
 /** A socket of the simulation as the client library sees it, with the server at its other end. */
 import type { StreamSocket } from '../../client/connection.ts';
 import type { ClientMessage, StartMessage } from '../../client/protocol.ts';
-import { NativeDialect, type NativeDialectOptions } from '../../server/native_dialect.ts';
+import { NativeDialect, type NativeDialectOptions } from '../../server/dialects/native_dialect.ts';
 import type { Dice } from './dice.ts';
 import type { ObservedTrack, TrackOwner } from './observed_parts.ts';
 import type { SimClock } from './sim_clock.ts';

@@ -1,5 +1,5 @@
 /** Damages Ogg, WebM and WAV streams the ways a network, a bug or an attacker does. */
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { element, liveWebm, oggPages, opusHead, webmBlock } from './containers.ts';
 import { makeSignal } from './opus_material.ts';
 import { wavOf } from './wav.ts';

@@ -1,5 +1,5 @@
 /** What a demuxer says, as lines of text. */
-import type { OpusDemuxer } from '../../pipeline/opus_head.ts';
+import type { OpusDemuxer } from '../../pipeline/codecs/opus_head.ts';
 
 export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');

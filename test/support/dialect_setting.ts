@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import type { UtteranceEndReason } from '../../pipeline/contracts.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
-import type { Dialect, DialectParts, Opening } from '../../server/dialect.ts';
+import type { Dialect, DialectParts, Opening } from '../../server/dialects/dialect.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
-import type { ConnectionListener, UpgradeRequest } from '../../server/transport.ts';
+import type { ConnectionListener, UpgradeRequest } from '../../server/transport/transport.ts';
 import { FakeClock, settle } from './fake_clock.ts';
 import { FakeConnection } from './fake_connection.ts';
 import { RecordingTelemetry } from './recording_telemetry.ts';

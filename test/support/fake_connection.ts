@@ -1,6 +1,6 @@
 /** A WebSocket that remembers what it was sent, and whose client reads or does not as the test says. */
 import type { ServerMessage } from '../../client/protocol.ts';
-import type { Connection } from '../../server/transport.ts';
+import type { Connection } from '../../server/transport/transport.ts';
 
 export class FakeConnection implements Connection {
   readonly remoteAddress = '192.0.2.1';

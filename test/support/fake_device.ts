@@ -1,7 +1,7 @@
 /** An accelerator for machines that have none: a file says how it is, and every worker on it does as the file says. */
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import type { WorkerModule } from '../../server/worker_launchers.ts';
+import type { WorkerModule } from '../../server/workers/worker_launchers.ts';
 
 /** What configurations and reports call it. */
 export const FAKE_DEVICE = 'fake';

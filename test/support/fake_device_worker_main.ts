@@ -6,12 +6,12 @@ import { readFileSync } from 'node:fs';
 import { Moonshine } from '../../models/moonshine.ts';
 import type { MoonshineEngine } from '../../models/moonshine_engine.ts';
 import { EXIT_CONCURRENCY, EXIT_CONFIG, EXIT_DEVICE } from '../../pipeline/errors.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
-import { decodeCanary, transcribeCanary } from '../../server/canary.ts';
-import { openWorkerChannel } from '../../server/worker_channel.ts';
-import type { InferenceWorkerSettings } from '../../server/worker_settings.ts';
+import { decodeCanary, transcribeCanary } from '../../server/workers/canary.ts';
+import { openWorkerChannel } from '../../server/workers/worker_channel.ts';
+import type { InferenceWorkerSettings } from '../../server/workers/worker_settings.ts';
 import { FAKE_DEVICE, type DeviceHealth } from './fake_device.ts';
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as InferenceWorkerSettings;

@@ -5,7 +5,7 @@
 import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import { systemClock } from '../../pipeline/clock.ts';
-import { openWorkerChannel } from '../../server/worker_channel.ts';
+import { openWorkerChannel } from '../../server/workers/worker_channel.ts';
 import { exhaustHeap } from './exhausted_heap.ts';
 import { poisonableDecoders, scriptedParts } from './scripted_audio.ts';
 

@@ -1,6 +1,6 @@
 /** A disk in memory that fails or stands still when a test says so. */
 import { basename, dirname } from 'node:path';
-import type { FileSystem } from '../../server/private_folder.ts';
+import type { FileSystem } from '../../server/records/private_folder.ts';
 
 export class FaultyFileSystem implements FileSystem {
   /** By path. */

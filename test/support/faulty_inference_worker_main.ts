@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
-import { openWorkerChannel } from '../../server/worker_channel.ts';
+import { openWorkerChannel } from '../../server/workers/worker_channel.ts';
 import { exhaustHeap } from './exhausted_heap.ts';
 import type { FaultRule, FaultyWorkerSettings } from './faulty_worker.ts';
 import { marksOf } from './marked_speech.ts';

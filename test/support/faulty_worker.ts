@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadConfig, type Config } from '../../server/config.ts';
 import { startServer } from '../../server/gateway.ts';
-import type { WorkerModule } from '../../server/worker_launchers.ts';
+import type { WorkerModule } from '../../server/workers/worker_launchers.ts';
 import { pcmMessages } from './marked_speech.ts';
 import { RawClient } from './raw_client.ts';
 import { KeptLog, type RealServer } from './real_server.ts';

@@ -2,7 +2,7 @@
 import { EXIT_CONCURRENCY, EXIT_DEVICE } from '../../pipeline/errors.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
-import { openWorkerChannel } from '../../server/worker_channel.ts';
+import { openWorkerChannel } from '../../server/workers/worker_channel.ts';
 import { HashingRecogniser } from './hashing_recogniser.ts';
 
 const worker = new InferenceWorker({

@@ -5,7 +5,7 @@ import type { AudioPool, AudioTrack } from '../../pipeline/audio_pool.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import type { Hypothesis, Recogniser, TrackEvent } from '../../pipeline/contracts.ts';
-import { loadDecoderFactory } from '../../pipeline/decoders.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import type { InferenceJob, InferencePool } from '../../pipeline/inference_pool.ts';
 import { SILERO_SEGMENTERS } from '../../vad/segmenter.ts';
 import { loadSilero } from '../../vad/silero.ts';

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import type { FinalMessage, ServerMessage } from '../../client/protocol.ts';
-import { encodeOpus } from '../../server/opus_encoder.ts';
+import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { patiently } from './patience.ts';
 
 type MessageOf<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>;

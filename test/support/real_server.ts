@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig, type Config } from '../../server/config.ts';
 import { startServer, type RunningServer, type ServerParts } from '../../server/gateway.ts';
-import type { Log, LogFields, RootLog } from '../../server/log.ts';
+import type { Log, LogFields, RootLog } from '../../server/records/log.ts';
 
 /** A log that keeps what is written, for tests that look at it. */
 export class KeptLog implements RootLog {

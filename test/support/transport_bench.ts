@@ -22,12 +22,12 @@ import type {
   TransportLimit,
   UpgradeAnswer,
   UpgradeRequest,
-} from '../../server/transport.ts';
+} from '../../server/transport/transport.ts';
 import {
   TRANSPORT_OPTIONS,
   type TransportBounds,
   type TransportOptions,
-} from '../../server/transport_bounds.ts';
+} from '../../server/transport/transport_bounds.ts';
 import { FakeClock } from './fake_clock.ts';
 
 export type CreateTransport = (options: TransportOptions) => Transport;

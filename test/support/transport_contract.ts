@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { TRANSPORT_MESSAGE_MAX_BYTES } from '../../pipeline/limits.ts';
-import type { ConnectionListener } from '../../server/transport.ts';
+import type { ConnectionListener } from '../../server/transport/transport.ts';
 import {
   closeOf,
   digest,

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import type { HttpAnswer } from '../../server/transport.ts';
+import type { HttpAnswer } from '../../server/transport/transport.ts';
 import { ask, readToEnd, TransportBench, type CreateTransport, type ReadRequest } from './transport_bench.ts';
 
 function sizeAnswer(bytes: number): HttpAnswer {

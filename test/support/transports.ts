@@ -1,5 +1,5 @@
 /** The transports that can be run here: R-42 wants the same of both. */
-import { findUws } from '../../server/uws_module.ts';
+import { findUws } from '../../server/transport/uws_module.ts';
 
 export type TransportName = 'uws' | 'ws';
 

@@ -1,0 +1,116 @@
+/** Finds out what a device can do: a worker is started on it, hears the canary phrase and runs a batch of it. */
+import { findRecogniser } from '../../models/catalogue.ts';
+import { systemClock } from '../../pipeline/clock.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
+import { WorkerInferencePool } from '../../pipeline/inference_pool.ts';
+import { BATCH_OBJECTIVE_MS, BATCH_START_COUNT, ACCELERATOR_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
+import { decodeCanary } from './canary.ts';
+import type { Config } from '../config.ts';
+import { describeDeviceFault } from './device_advice.ts';
+import { ACCELERATORS, CPU, devicesOf } from './devices.ts';
+import type { Log } from '../records/log.ts';
+import { inferenceLauncher, type WorkerModule } from './worker_launchers.ts';
+
+/** What became of a trial: the time of the second of two equal batches, or why there is none. */
+export type DeviceTrial =
+  { readonly device: string; readonly batchMs: number } | { readonly device: string; readonly fault: string };
+
+/** What of the configuration decides how the model runs. */
+export type ModelConfig = Pick<Config, 'model' | 'modelsDir' | 'device' | 'inferenceThreads'>;
+
+export interface TrialOptions {
+  readonly config: ModelConfig;
+  /** Instead of the worker's own. */
+  readonly module?: WorkerModule | undefined;
+}
+
+/** Tries one device, for no longer than a worker may take to start and a job to run. */
+export async function tryDevice(device: string, { config, module }: TrialOptions): Promise<DeviceTrial> {
+  const { phrase } = decodeCanary(findRecogniser(config.model).language, await loadDecoderFactory());
+  let pool: WorkerInferencePool | undefined;
+  const trial = new Promise<DeviceTrial>((resolve) => {
+    let hasBegun = false;
+    pool = new WorkerInferencePool({
+      workers: [
+        {
+          launch: inferenceLauncher(config, { device, ...(module === undefined ? {} : { module }) }),
+          batchMaxCount: BATCH_START_COUNT,
+        },
+      ],
+      clock: systemClock,
+      random: Math.random,
+      slotCount: 1,
+      rssMaxBytes: ACCELERATOR_RSS_MAX_BYTES,
+      onDeath: ({ exit, cause }) => {
+        resolve({ device, fault: describeDeviceFault(device, { cause, lastWords: exit.stderrTail }) });
+      },
+      onChange: () => {
+        if (hasBegun || pool === undefined || pool.idleCount === 0) return;
+        hasBegun = true;
+        timeBatch(pool, phrase).then(
+          (batchMs) => {
+            resolve({ device, batchMs });
+          },
+          (error: unknown) => {
+            // A death was told before; this settles what is left.
+            resolve({ device, fault: error instanceof Error ? error.message : String(error) });
+          },
+        );
+      },
+    });
+    pool.start();
+  });
+  try {
+    return await trial;
+  } finally {
+    await pool?.close();
+  }
+}
+
+/** Runs it twice, in parts where the device takes less at once, and says how long the second took. */
+async function timeBatch(pool: WorkerInferencePool, pcm: Int16Array): Promise<number> {
+  let [jobId, startedAtMs] = [1, 0];
+  for (let run = 0; run < 2; run++) {
+    startedAtMs = systemClock.nowMs();
+    for (let left = BATCH_START_COUNT; left > 0;) {
+      const jobs = Array.from({ length: Math.min(left, pool.freeCount) }, () =>
+        pool.run({ jobId: jobId++, pcm, draft: [] }),
+      );
+      left -= jobs.length;
+      await Promise.all(jobs);
+    }
+  }
+  return systemClock.nowMs() - startedAtMs;
+}
+
+/** True if it runs a batch as fast as finals need it; what only computes like a GPU, in software, does not. */
+export function isFastEnough({ batchMs }: { readonly batchMs: number }): boolean {
+  return batchMs <= BATCH_OBJECTIVE_MS;
+}
+
+/** For `auto`: the best accelerator that works and is fast enough, else the CPU; the log says why not the others. */
+export async function chooseDevice(
+  config: ModelConfig,
+  log: Log,
+  tryOne: (device: string) => Promise<DeviceTrial> = (device) => tryDevice(device, { config }),
+): Promise<string> {
+  for (const device of ACCELERATORS.flatMap(devicesOf)) {
+    const trial = await tryOne(device);
+    const fault = 'fault' in trial ? trial.fault : isFastEnough(trial) ? undefined : slowness(trial);
+    if (fault === undefined) {
+      log.info('device chosen', { device });
+      return device;
+    }
+    log.info('a device is not chosen', { device, reason: fault });
+  }
+  log.info('device chosen', { device: CPU });
+  return CPU;
+}
+
+/** Why a device that works is not fast enough. */
+export function slowness({ batchMs }: { readonly batchMs: number }): string {
+  return (
+    `works, but takes ${Math.round(batchMs)} ms for a batch of ${BATCH_START_COUNT}, ` +
+    `${BATCH_OBJECTIVE_MS} ms at most would be of use`
+  );
+}

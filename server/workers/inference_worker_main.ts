@@ -1,0 +1,36 @@
+/** The inference worker process: `node inference_worker_main.js <InferenceWorkerSettings as JSON>`, started by the gateway. */
+import { loadRecogniser } from '../../models/recogniser.ts';
+import { EXIT_CONCURRENCY, EXIT_DEVICE } from '../../pipeline/errors.ts';
+import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
+import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
+import { InferenceWorker } from '../../pipeline/inference_worker.ts';
+import { decodeCanary, transcribeCanary } from './canary.ts';
+import { loadedOrExit } from './hopeless_start.ts';
+import { openWorkerChannel } from './worker_channel.ts';
+import type { InferenceWorkerSettings } from './worker_settings.ts';
+
+const settings = JSON.parse(process.argv[2] ?? '{}') as InferenceWorkerSettings;
+const exit = (status: number): never => process.exit(status);
+const channel = openWorkerChannel<InferenceReply>({
+  receive: (request: InferenceRequest) => {
+    void worker.run(request);
+  },
+  exit,
+});
+const { recogniser, warning } = await loadedOrExit(loadRecogniser(settings.recogniser), exit);
+const canary = decodeCanary(settings.language, await loadDecoderFactory());
+for (let i = 0; i < (settings.canaryCount ?? 1); i++) await transcribeCanary(recogniser, canary);
+const worker = new InferenceWorker({
+  recogniser,
+  reply: (message) => {
+    channel.send(message);
+  },
+  onConcurrency: () => {
+    process.stderr.write('a second batch arrived while one was running: the device must be serialized\n');
+    process.exit(EXIT_CONCURRENCY);
+  },
+  onDeviceLost: () => {
+    process.exit(EXIT_DEVICE);
+  },
+});
+channel.send({ type: 'ready', detail: recogniser.model, warning });
