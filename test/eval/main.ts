@@ -95,13 +95,15 @@ try {
   for (const { file, text } of references) {
     const listen = (silenceMs: number): Promise<ClipTranscript> =>
       transcribeClip({ url, path: join(folder, file), encoding, speed, leadSilenceMs: silenceMs });
-    const clip = await listen(leadSilenceMs);
+    const [clip, lateClip] = await Promise.all([
+      listen(leadSilenceMs),
+      values['check-onset'] ? listen(leadSilenceMs + ONSET_SILENCE_MS) : undefined,
+    ]);
     const rate = plain.add(text, clip.text);
     const latency =
       clip.finalLatencyMs === undefined ? '' : `, final after ${clip.finalLatencyMs.toFixed(0)} ms`;
     console.log(`${file}: ${percent(rate)}${latency}\n  said   ${text}\n  heard  ${clip.text}`);
-    if (!values['check-onset']) continue;
-    const lateClip = await listen(leadSilenceMs + ONSET_SILENCE_MS);
+    if (lateClip === undefined) continue;
     late.add(text, lateClip.text);
     if (normalisedWords(lateClip.text).join(' ') === normalisedWords(clip.text).join(' ')) continue;
     console.log(`  late   ${lateClip.text}`);
