@@ -7,7 +7,14 @@ import { fork } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { outcomeOfThrow, renderOutcomes, type Outcome, type RowOrder, type Tier } from './scenario.ts';
+import {
+  outcomeOfThrow,
+  renderOutcomes,
+  type Outcome,
+  type RowOrder,
+  type Scenario,
+  type Tier,
+} from './scenario.ts';
 import { scenariosOf } from './scenarios.ts';
 
 const { values } = parseArgs({
@@ -32,19 +39,11 @@ const scenarios = scenariosOf(soakMinutes).filter(
 );
 console.log(`chaos: tier ${tier}, seed ${seed}, Node ${process.version}, ${cpus().length} cores`);
 const outcomes = new Map<string, Outcome>();
-const waiting = scenarios.values();
-await Promise.all(
-  Array.from({ length: Number(values['at-once']) }, async () => {
-    for (const { id, title } of waiting) {
-      const startedAtMs = performance.now();
-      const outcome = await runApart({ id, tier, seed, soakMinutes }).catch(outcomeOfThrow);
-      outcomes.set(id, outcome);
-      const seconds = Math.round((performance.now() - startedAtMs) / 1_000);
-      const faults = [...outcome.violations, ...outcome.misses].join('; ');
-      console.log(`${id} ${title}: ${seconds} s ${faults || 'kept'}`);
-    }
-  }),
+const [alone, together] = [true, false].map((isAlone) =>
+  scenarios.filter(({ needsMachine = false }) => needsMachine === isAlone).values(),
 );
+await Promise.all(Array.from({ length: Number(values['at-once']) }, () => runAll(together)));
+await runAll(alone);
 const rows = scenarios.flatMap((scenario) => {
   const outcome = outcomes.get(scenario.id);
   return outcome === undefined ? [] : [{ scenario, outcome }];
@@ -55,6 +54,18 @@ const failed = rows.filter(
 );
 console.log(`${rows.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 && rows.length > 0 ? 0 : 1);
+
+/** One after the other; another call takes its share of them. */
+async function runAll(waiting: Iterable<Scenario> = []): Promise<void> {
+  for (const { id, title } of waiting) {
+    const startedAtMs = performance.now();
+    const outcome = await runApart({ id, tier, seed, soakMinutes }).catch(outcomeOfThrow);
+    outcomes.set(id, outcome);
+    const seconds = Math.round((performance.now() - startedAtMs) / 1_000);
+    const faults = [...outcome.violations, ...outcome.misses].join('; ');
+    console.log(`${id} ${title}: ${seconds} s ${faults || 'kept'}`);
+  }
+}
 
 /** One row in a process of its own: what a row leaves behind, or breaks, is not the next one's. */
 function runApart(order: RowOrder): Promise<Outcome> {

@@ -29,6 +29,8 @@ export const NOBODY_SPEAKS = {
 export interface Scenario {
   readonly id: string;
   readonly title: string;
+  /** Many people are heard by the real model: beside others it would be short of processors, and always runs alone. */
+  readonly needsMachine?: boolean;
   run(tier: Tier, seed: number): Promise<Outcome>;
 }
 

@@ -96,37 +96,19 @@ const PLANS: readonly Plan[] = [
 export const WORKER_DEATHS: readonly Scenario[] = PLANS.map((plan) => ({
   id: plan.id,
   title: plan.title,
+  needsMachine: plan.realModel,
   run: (tier, seed) => runPlan(plan, tier, seed),
 }));
 
-interface Speech {
-  readonly scripts: readonly Script[];
-  readonly expected: readonly (readonly ExpectedUtterance[])[];
-  /** What people are told of the beginning when nothing breaks; known after the first run. */
-  control: readonly Hearing[] | undefined;
-}
-
-/** What was prepared last: plans that follow one another and need the same speech share it. */
-let prepared: { readonly key: string; readonly speech: Speech } | undefined;
-
-async function prepareSpeech(plan: Plan, tier: Tier): Promise<Speech> {
-  const durationMs = plan.durationMs[tier] + QUIET_END_MS;
-  const key = JSON.stringify([plan.people, durationMs, plan.realModel]);
-  if (prepared?.key === key) return prepared.speech;
-  const scripts = await writeScripts(plan.people, durationMs, { complexity: plan.realModel ? 9 : 0 });
-  const speech: Speech = { scripts, expected: await expectedTexts(plan, scripts), control: undefined };
-  prepared = { key, speech };
-  return speech;
-}
-
 async function runPlan(plan: Plan, tier: Tier, seed: number): Promise<Outcome> {
-  const speech = await prepareSpeech(plan, tier);
-  const { scripts, expected } = speech;
+  const durationMs = plan.durationMs[tier] + QUIET_END_MS;
+  const scripts = await writeScripts(plan.people, durationMs, { complexity: plan.realModel ? 9 : 0 });
+  const expected = await expectedTexts(plan, scripts);
   const server = await (plan.realModel
     ? startRealServer({ inferenceWorkers: 1, inferenceSpares: 2 })
     : startDigestServer(MANY_WORKERS));
   try {
-    const control = (speech.control ??= await speak(server.url, scripts.map(firstSeconds)));
+    const control = await speak(server.url, scripts.map(firstSeconds));
     const injector = new Injector(server, plan, { tier, seed });
     const [hearings] = await Promise.all([speak(server.url, scripts), injector.run()]);
     await timeUntil(seenFailsAtRatio(plan) * plan.seenP99MaxMs, () => injector.unseenCount === 0);

@@ -10,7 +10,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { FILE_ENCODINGS } from '../../server/commands/file_encoding.ts';
+import { FILE_ENCODINGS, type FileEncoding } from '../../server/commands/file_encoding.ts';
 import { streamUrl } from '../../server/commands/transcribe_command.ts';
 import { startRealServer } from '../support/real_server.ts';
 import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
@@ -18,6 +18,8 @@ import { transcribeClip, type ClipTranscript } from './clip.ts';
 
 /** Leading silence of `--check-onset`. */
 const ONSET_SILENCE_MS = 2_000;
+/** Each is heard in real time. */
+const CLIPS_AT_ONCE = 2;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -37,7 +39,18 @@ function numberOf(name: 'speed' | 'lead-silence-ms' | 'max-wer' | 'max-changed',
   throw new Error(`--${name} must be a number from ${min} on, not '${values[name]}'`);
 }
 
-async function readReferences(folder: string): Promise<{ file: string; text: string }[]> {
+function encodingOf(text: string): FileEncoding {
+  const encoding = FILE_ENCODINGS.find((name) => name === text);
+  if (encoding !== undefined) return encoding;
+  throw new Error(`--encoding must be one of ${FILE_ENCODINGS.join(', ')}, not '${text}'`);
+}
+
+interface Reference {
+  readonly file: string;
+  readonly text: string;
+}
+
+async function readReferences(folder: string): Promise<Reference[]> {
   const lines = (await readFile(join(folder, 'refs.tsv'), 'utf8')).split('\n');
   return lines.flatMap((line) => {
     const [file = '', text] = line.split('\t');
@@ -75,50 +88,63 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-const [folder] = positionals;
-const encoding = FILE_ENCODINGS.find((name) => name === values.encoding);
-if (folder === undefined || encoding === undefined) {
-  throw new Error(`usage: npm run eval -- DIR [--encoding ${FILE_ENCODINGS.join('|')}]`);
-}
+const [folder = ''] = positionals;
+const encoding = encodingOf(values.encoding);
+if (folder === '') throw new Error('usage: npm run eval -- DIR');
 const speed = numberOf('speed', Number.MIN_VALUE);
 const leadSilenceMs = numberOf('lead-silence-ms', 0);
 const maxRate = numberOf('max-wer', 0);
 const maxChanged = numberOf('max-changed', 0);
 const references = await readReferences(folder);
 const server = await startRealServer();
-const plain = new WordErrors();
-const late = new WordErrors();
+const plainErrors = new WordErrors();
+const lateErrors = new WordErrors();
 let lostOnsetCount = 0;
 let changedCount = 0;
 try {
-  const url = streamUrl(server.url);
-  for (const { file, text } of references) {
-    const listen = (silenceMs: number): Promise<ClipTranscript> =>
-      transcribeClip({ url, path: join(folder, file), encoding, speed, leadSilenceMs: silenceMs });
-    const [clip, lateClip] = await Promise.all([
-      listen(leadSilenceMs),
-      values['check-onset'] ? listen(leadSilenceMs + ONSET_SILENCE_MS) : undefined,
-    ]);
-    const rate = plain.add(text, clip.text);
-    const latency =
-      clip.finalLatencyMs === undefined ? '' : `, final after ${clip.finalLatencyMs.toFixed(0)} ms`;
-    console.log(`${file}: ${percent(rate)}${latency}\n  said   ${text}\n  heard  ${clip.text}`);
-    if (lateClip === undefined) continue;
-    late.add(text, lateClip.text);
-    if (normalisedWords(lateClip.text).join(' ') === normalisedWords(clip.text).join(' ')) continue;
-    console.log(`  late   ${lateClip.text}`);
-    changedCount++;
-    if (hearsFirstWord(text, clip.text) && !hearsFirstWord(text, lateClip.text)) lostOnsetCount++;
+  for (let at = 0; at < references.length; at += CLIPS_AT_ONCE) {
+    const heard = await Promise.all(references.slice(at, at + CLIPS_AT_ONCE).map(hear));
+    for (const clip of heard) judge(clip);
   }
 } finally {
   await server.close();
 }
-console.log(`\nword error rate ${plain.summary} in ${references.length} clips`);
+console.log(`\nword error rate ${plainErrors.summary} in ${references.length} clips`);
 if (values['check-onset']) {
   console.log(
-    `after ${ONSET_SILENCE_MS} ms of silence ${late.summary}; ` +
+    `after ${ONSET_SILENCE_MS} ms of silence ${lateErrors.summary}; ` +
       `other words in ${changedCount} clips, first words lost in ${lostOnsetCount}`,
   );
 }
 const areWordsKept = lostOnsetCount === 0 && changedCount <= maxChanged * references.length;
-process.exitCode = plain.rate <= maxRate && late.rate <= maxRate && areWordsKept ? 0 : 1;
+process.exitCode = plainErrors.rate <= maxRate && lateErrors.rate <= maxRate && areWordsKept ? 0 : 1;
+
+interface HeardClip extends Reference {
+  readonly clip: ClipTranscript;
+  /** After the silence, if that was asked for. */
+  readonly late: ClipTranscript | undefined;
+}
+
+async function hear(reference: Reference): Promise<HeardClip> {
+  const path = join(folder, reference.file);
+  const listen = (silenceMs: number): Promise<ClipTranscript> =>
+    transcribeClip({ url: streamUrl(server.url), path, encoding, speed, leadSilenceMs: silenceMs });
+  const [clip, late] = await Promise.all([
+    listen(leadSilenceMs),
+    values['check-onset'] ? listen(leadSilenceMs + ONSET_SILENCE_MS) : undefined,
+  ]);
+  return { ...reference, clip, late };
+}
+
+function judge({ file, text, clip, late }: HeardClip): void {
+  const rate = plainErrors.add(text, clip.text);
+  const { finalLatencyMs } = clip;
+  const latency = finalLatencyMs === undefined ? '' : `, final after ${finalLatencyMs.toFixed(0)} ms`;
+  console.log(`${file}: ${percent(rate)}${latency}\n  said   ${text}\n  heard  ${clip.text}`);
+  if (late === undefined) return;
+  lateErrors.add(text, late.text);
+  if (normalisedWords(late.text).join(' ') === normalisedWords(clip.text).join(' ')) return;
+  console.log(`  late   ${late.text}`);
+  changedCount++;
+  if (hearsFirstWord(text, clip.text) && !hearsFirstWord(text, late.text)) lostOnsetCount++;
+}
