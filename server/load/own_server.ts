@@ -3,16 +3,21 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { InferenceError } from '../../pipeline/errors.ts';
-import type { GatewayMessage, GatewayPorts, SupervisorMessage } from '../supervisor_link.ts';
+import {
+  SUPERVISED_ARGUMENT,
+  type GatewayMessage,
+  type GatewayPorts,
+  type SupervisorMessage,
+} from '../supervisor_link.ts';
 
 export interface OwnServer {
   readonly url: string;
   close(): Promise<void>;
 }
 
-/** It hears only this machine and asks for no keys; what else is configured counts. */
+/** It ends with us, leaves a terminal's Ctrl-C to us, hears only this machine and asks for no keys. */
 const ARGS = [
-  ...['serve', '--no-supervise', '--host', '127.0.0.1', '--port', '0', '--admin-host', '127.0.0.1'],
+  ...['serve', SUPERVISED_ARGUMENT, '--host', '127.0.0.1', '--port', '0', '--admin-host', '127.0.0.1'],
   ...['--admin-port', '0', '--keys-file', '', '--tls-cert', '', '--tls-key', '', '--log-level', 'error'],
 ];
 
@@ -30,8 +35,6 @@ export async function startOwnServer(signal: AbortSignal): Promise<OwnServer> {
   const tell = (message: SupervisorMessage): void => {
     if (child.connected) child.send(message);
   };
-  // Knows by it who is above: it ends with us, and leaves a terminal's Ctrl-C to us.
-  tell({ type: 'ping', restarts: 0, reports: 0 });
   const stop = (): void => {
     tell({ type: 'stop' });
   };

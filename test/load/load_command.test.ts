@@ -126,6 +126,19 @@ void describe('earwitness load', () => {
     assert.match(await readFile(html, 'utf8'), /Every assertion was kept/);
   });
 
+  it('[LOAD34] without --url a server of its own hears the speech, and ends', async () => {
+    const { status, stdout, stderr } = await load([
+      '--sessions',
+      '1',
+      '--duration',
+      '6s',
+      '--talk-ratio',
+      '1',
+    ]);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^1 sessions .* 1 done, 0 refused/);
+  });
+
   it('[LOAD27] Ctrl-C ends it with the report of what was done, and status 130', async () => {
     const args = [
       ...common,
