@@ -335,11 +335,11 @@ export class WorkerInferencePool implements InferencePool {
       this.#end(slot);
       slot.worker.rest();
     }
+    const { slotShare } = batch;
     if (reply.type === 'result') {
-      const { slotShare } = batch;
       running.resolve(slotShare === 1 ? reply.hypothesis : { ...reply.hypothesis, slotShare });
     } else {
-      running.reject(new InferenceError(reply.code, reply.message));
+      running.reject(new InferenceError(reply.code, reply.message, { slotShare }));
     }
     if (isOver) this.#options.onChange();
   }
@@ -366,9 +366,10 @@ export class WorkerInferencePool implements InferencePool {
       lost.map(({ job }) => job),
     );
     const code = death.cause === 'deadline' ? 'deadline_exceeded' : 'worker_died';
-    const DeathError = (batch?.sentCount ?? 0) > 1 ? SharedDeathError : InferenceError;
-    for (const { reject } of lost)
-      reject(new DeathError(code, 'the worker that ran the job ended', { retryable: true }));
+    const rows = Math.max(1, batch?.sentCount ?? 1);
+    const DeathError = rows > 1 ? SharedDeathError : InferenceError;
+    const options = { retryable: true, slotShare: 1 / rows };
+    for (const { reject } of lost) reject(new DeathError(code, 'the worker that ran the job ended', options));
     this.#options.onChange();
   }
 

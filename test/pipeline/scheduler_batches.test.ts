@@ -128,4 +128,25 @@ describe('scheduler: batches', () => {
     assert.equal(of.setting.deaths.length, 1 + JOB_DEATH_MAX_COUNT);
     await of.setting.pool.close();
   });
+
+  it('[BAT7] a batch that is lost costs the slot its time once, however many rows it had', async () => {
+    const of = await BatchSetting.ready(4);
+    const partial = new FakeSource(msToSamples(700));
+    of.final(300);
+    await settle();
+    of.scheduler.addSource(partial);
+    await of.setting.clock.advance(INTERVAL_MS);
+    for (const ms of [400, 500, 600]) of.final(ms);
+    await of.play();
+    assert.deepEqual(of.running, [400, 500, 600, 700]);
+    const before = { ...of.scheduler.slotMs };
+    await of.setting.clock.advance(200);
+    of.setting.launcher.last.end({ signal: 'SIGSEGV' });
+    await settle();
+    const { final, partial: partialMs } = of.scheduler.slotMs;
+    // It began with the wait of `play`, in which nothing was answered.
+    const lostMs = RESTART_MS + 200;
+    assert.deepEqual([final - before.final, partialMs - before.partial], [(lostMs * 3) / 4, lostMs / 4]);
+    await of.setting.pool.close();
+  });
 });
