@@ -7,7 +7,7 @@ import { samplesToMs } from './audio.ts';
 import type { Cancel, Clock } from './clock.ts';
 import { BatchSize, type BatchRun } from './batch_size.ts';
 import type { BatchWork, Hypothesis } from './contracts.ts';
-import { InferenceError, SharedDeathError, type ErrorCode } from './errors.ts';
+import { EXIT_DEVICE, InferenceError, SharedDeathError, type ErrorCode } from './errors.ts';
 import {
   DISTURBANCE_MS,
   JOB_DEADLINE_AUDIO_RATIO,
@@ -356,10 +356,10 @@ export class WorkerInferencePool implements InferencePool {
   #lose(slot: Slot, death: WorkerDeath): void {
     const batch = this.#end(slot);
     if (batch === undefined && this.#isClosed) return;
-    // A device that is given up has ended workers by itself: that is not held against what they were working on.
-    const isGivenUp = slot.wasOnItsDevice && !slot.worker.isOnItsDevice;
+    // A device that is lost or given up ends workers by itself: that is not held against what they were working on.
+    const isOfDevice = death.exit.code === EXIT_DEVICE || (slot.wasOnItsDevice && !slot.worker.isOnItsDevice);
     const isIdleDeath = batch === undefined && isUnasked(death);
-    if (isGivenUp || isIdleDeath || isFromOutside(death)) this.#noteDisturbance();
+    if (isOfDevice || isIdleDeath || isFromOutside(death)) this.#noteDisturbance();
     const lost = [...(batch?.jobs.values() ?? [])];
     this.#options.onDeath(
       death,

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { msToSamples } from '../../pipeline/audio.ts';
-import type { TranscriptionError } from '../../pipeline/errors.ts';
+import { EXIT_DEVICE, type TranscriptionError } from '../../pipeline/errors.ts';
 import { JOB_DEATH_MAX_COUNT } from '../../pipeline/limits.ts';
+import { PoisonMemory } from '../../pipeline/poison_memory.ts';
 import { Scheduler, type FinalRequest } from '../../pipeline/scheduler.ts';
 import { settle } from '../support/fake_clock.ts';
 import { PoolSetting } from '../support/pool_setting.ts';
@@ -18,11 +19,14 @@ const RESTART_MS = 1_000;
 class BatchSetting {
   readonly outcomes = new Map<number, string>();
   readonly scheduler: Scheduler;
+  readonly memory: PoisonMemory;
   readonly setting: PoolSetting;
 
   private constructor(setting: PoolSetting) {
     this.setting = setting;
+    this.memory = new PoisonMemory({ clock: setting.clock });
     this.scheduler = new Scheduler({
+      poisonMemory: this.memory,
       pool: setting.pool,
       clock: setting.clock,
       telemetry: new RecordingTelemetry(),
@@ -147,6 +151,21 @@ describe('scheduler: batches', () => {
     // It began with the wait of `play`, in which nothing was answered.
     const lostMs = RESTART_MS + 200;
     assert.deepEqual([final - before.final, partialMs - before.partial], [(lostMs * 3) / 4, lostMs / 4]);
+    await of.setting.pool.close();
+  });
+
+  it('[DEV16] the loss of a device is not held against the audio that was on it: its final still comes', async () => {
+    const of = await BatchSetting.ready(1);
+    of.final(400);
+    for (let losses = 0; losses < JOB_DEATH_MAX_COUNT; losses++) {
+      await settle();
+      assert.deepEqual(of.running, [400]);
+      of.setting.launcher.last.end({ code: EXIT_DEVICE });
+      await of.setting.clock.advance(RESTART_MS);
+    }
+    await of.play();
+    assert.equal(of.outcomes.get(400), 'heard 400');
+    assert.equal(of.memory.judge(new Int16Array(msToSamples(400)).fill(400)), 'clean');
     await of.setting.pool.close();
   });
 });
