@@ -68,8 +68,10 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** What a test may replace. */
+/** What a caller may add, and a test replace. */
 export interface ServerParts {
+  /** Ends the trial of devices; a server that has started is closed. */
+  readonly signal?: AbortSignal;
   readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
   /** What a supervisor above this process has counted. */
   readonly supervisor?: Pick<SupervisorLink, 'counts'>;
@@ -79,14 +81,17 @@ export interface ServerParts {
   readonly disturbLoad?: (reading: LoadReading) => LoadReading;
 }
 
-/** Starts a server; with the device `auto`, the devices are tried first. Throws `ConfigError` when it cannot listen. */
+/**
+ * Starts a server; with the device `auto`, the devices are tried first. Throws `ConfigError` when it cannot listen, and
+ * the signal's reason while devices are tried.
+ */
 export async function startServer(
   config: Config,
   log: RootLog,
   parts: ServerParts = {},
 ): Promise<RunningServer> {
-  const { device = config.device } = parts;
-  const chosen = device === AUTO ? await chooseDevice(config, log) : device;
+  const { device = config.device, signal } = parts;
+  const chosen = device === AUTO ? await chooseDevice(config, { log, signal }) : device;
   const gateway = new Gateway(config, log, { ...parts, device: chosen });
   try {
     return await gateway.start();

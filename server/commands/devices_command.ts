@@ -30,9 +30,8 @@ export async function listDevices(options: DevicesCommandOptions): Promise<numbe
   await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal });
   const trials: DeviceTrial[] = [];
   for (const device of [CPU, ...(await candidates())]) {
-    signal.throwIfAborted();
     stderr.write(`trying ${device} …\n`);
-    trials.push(await tryDevice(device, { config }));
+    trials.push(await tryDevice(device, { config, signal }));
   }
   const title = ['DEVICE', 'WORKS', `BATCH OF ${BATCH_START_COUNT}`, ''];
   stdout.write(renderTable([title, ...trials.map(rowOf)]));

@@ -88,12 +88,13 @@ describe('devices', () => {
       tried.push(device);
       return Promise.resolve(trials[device] ?? { device, fault: 'none here' });
     };
-    assert.equal(await chooseDevice(config, log, tryOne), 'coreml');
+    assert.equal(await chooseDevice(config, { log, tryOne }), 'coreml');
     assert.deepEqual(tried, ['cuda:0', 'dml:0', 'coreml']);
-    const reasons = log.lines.map(({ fields }) => `${String(fields['device'])} ${String(fields['reason'])}`);
+    const refusals = log.lines.filter(({ fields }) => 'reason' in fields);
+    const reasons = refusals.map(({ fields }) => `${String(fields['device'])} ${String(fields['reason'])}`);
     assert.match(reasons.join('\n'), /cuda:0 not installed\ndml:0 works, but takes 1500 ms/);
     delete trials['coreml'];
-    assert.equal(await chooseDevice(config, log, tryOne), 'cpu');
+    assert.equal(await chooseDevice(config, { log, tryOne }), 'cpu');
   });
 });
 
@@ -128,6 +129,21 @@ describe('devices, with real processes', () => {
       const trial = await trialOf(health);
       assert.match('fault' in trial ? trial.fault : 'works', reason);
     }
+  });
+
+  it('[DEV14] a trial that is cut short ends its worker and throws the reason', async () => {
+    const healthFile = join(folder.path, 'device');
+    await setDeviceHealth(healthFile, 'well');
+    const stop = new AbortController();
+    const trial = tryDevice(FAKE_DEVICE, {
+      config,
+      module: fakeDeviceWorker(healthFile),
+      signal: stop.signal,
+    });
+    setImmediate(() => {
+      stop.abort(new Error('asked to stop'));
+    });
+    await assert.rejects(trial, /asked to stop/);
   });
 
   it('[DEV15] `devices install` runs the script of the runtime, whatever npm has set, and tells how it ended', async (test) => {
