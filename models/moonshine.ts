@@ -4,6 +4,7 @@ import { SAMPLE_RATE_HZ, samplesToMs } from '../pipeline/audio.ts';
 import type { BatchWork, RecognitionTask, Recogniser, Transcription } from '../pipeline/contracts.ts';
 import { AudioError, DeviceError, InferenceError } from '../pipeline/errors.ts';
 import {
+  BATCH_REGROW_COUNT,
   RECOGNISER_PCM_MAX_MS,
   RECOGNISER_PCM_MIN_MS,
   TOKENS_PER_AUDIO_SECOND_COUNT,
@@ -69,12 +70,17 @@ interface Parts {
   readonly tokenizer: Tokenizer;
 }
 
-/** A Moonshine model on any engine. A batch that the device has no memory for is run in halves from then on. */
+/**
+ * A Moonshine model on any engine. A batch that the device has no memory for is run in halves from then on, until many
+ * of those have been run: who took the memory may have gone.
+ */
 export class Moonshine implements Recogniser {
   readonly model: string;
   readonly device: string;
   readonly #parts: Parts;
   #batchMaxCount: number;
+  /** Batches as large as may be that were run since the last that was too large. */
+  #fullCount = 0;
   #state: 'idle' | 'running' | 'closed' = 'idle';
 
   constructor(options: Pick<MoonshineOptions, 'model' | 'device'>, parts: Parts) {
@@ -95,6 +101,7 @@ export class Moonshine implements Recogniser {
     this.#state = 'running';
     try {
       const run = valid.length === 0 ? { transcriptions: [], work: NO_WORK } : await this.#run(valid);
+      if (run.work.halvings === 0 && valid.length >= this.#batchMaxCount) this.#noteFull();
       const results = run.transcriptions.values();
       const transcriptions = checked.map((error) =>
         error === undefined ? (results.next().value ?? assert.fail('a row has no result')) : { error },
@@ -127,7 +134,10 @@ export class Moonshine implements Recogniser {
 
   async #runHalves(tasks: readonly RecognitionTask[], fault: DeviceFault | undefined): Promise<Run> {
     const half = Math.ceil(tasks.length / 2);
-    if (fault === 'memory') this.#batchMaxCount = Math.min(this.#batchMaxCount, half);
+    if (fault === 'memory') {
+      this.#batchMaxCount = Math.min(this.#batchMaxCount, half);
+      this.#fullCount = 0;
+    }
     const halves = [await this.#run(tasks.slice(0, half)), await this.#run(tasks.slice(half))];
     const sum = (of: (work: BatchWork) => number) => halves.reduce((total, { work }) => total + of(work), 0);
     return {
@@ -139,6 +149,12 @@ export class Moonshine implements Recogniser {
         halvings: sum(({ halvings }) => halvings) + (fault === 'memory' ? 1 : 0),
       },
     };
+  }
+
+  #noteFull(): void {
+    if (++this.#fullCount < BATCH_REGROW_COUNT) return;
+    this.#fullCount = 0;
+    this.#batchMaxCount = Math.min(this.#parts.engine.batchMaxCount, this.#batchMaxCount * 2);
   }
 
   /** Frees the native memory. Idempotent; never during a call. */

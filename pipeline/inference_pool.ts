@@ -294,9 +294,9 @@ export class WorkerInferencePool implements InferencePool {
         rssMaxBytes,
         owner: {
           ready: () => {
-            const isBack = slot.worker.isOnItsDevice;
-            if (isBack !== slot.wasOnItsDevice) slot.size = new BatchSize(isBack ? device.batchMaxCount : 1);
-            slot.wasOnItsDevice = isBack;
+            slot.wasOnItsDevice = slot.worker.isOnItsDevice;
+            // What another process found out about memory and time need not hold for this one.
+            slot.size = new BatchSize(slot.wasOnItsDevice ? device.batchMaxCount : 1);
             this.#options.onChange();
           },
           message: (reply) => {

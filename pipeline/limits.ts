@@ -118,6 +118,8 @@ export const BATCH_MAX_COUNT = 32;
 export const BATCH_OBJECTIVE_MS = 150;
 /** Jobs of the first batch on a device that nothing is known of yet. */
 export const BATCH_START_COUNT = 4;
+/** Full batches after which one that was halved for memory is tried larger: if that fails again, it costs a run in so many. */
+export const BATCH_REGROW_COUNT = 100;
 /** What the latest batch weighs in what is known of a device's times. */
 export const BATCH_TIME_WEIGHT_RATIO = 0.05;
 /** Padding in a run: more than this and the shorter rows are run by themselves. */

@@ -97,4 +97,26 @@ describe('inference pool: batches', () => {
     assert.equal(setting.pool.freeCount, 2);
     await setting.pool.close();
   });
+
+  it('[BAT5] what is taken at once can grow again, and a new process is given what the first was', async () => {
+    const setting = await PoolSetting.ready(1, 0, { batchMaxCount: 4 });
+    const work = { samples: 1, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+    const runFull = async (batchMaxCount: number): Promise<void> => {
+      const jobs = Array.from({ length: setting.pool.freeCount }, () => setting.run());
+      await settle();
+      setting.launcher.last.reply({ type: 'batchDone', work, batchMaxCount });
+      for (const { jobId } of jobs) setting.answer(jobId);
+    };
+    await runFull(1);
+    assert.equal(setting.pool.freeCount, 1);
+    await runFull(4);
+    assert.equal(setting.pool.freeCount, 2);
+    await runFull(1);
+    const { outcome } = setting.run();
+    setting.launcher.last.end({ signal: 'SIGSEGV' });
+    await outcome;
+    await setting.clock.advance(1_000);
+    assert.equal(setting.pool.freeCount, 4);
+    await setting.pool.close();
+  });
 });
