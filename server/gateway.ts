@@ -8,7 +8,6 @@ import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
 import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
-import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Access } from './access/access.ts';
 import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
@@ -162,7 +161,7 @@ class Gateway {
       model: config.model,
       device: device ?? config.device,
     });
-    this.#gpuProbe = new GpuProbe({ clock: systemClock, telemetry: this.#metrics, query: queryNvidiaSmi });
+    this.#gpuProbe = new GpuProbe({ ...this.#context(), query: queryNvidiaSmi });
     this.#spans = this.#createExporter();
     this.#chronicle = new SessionChronicle({ ...this.#context(), listener: this.#spans });
     this.#crashReports = new CrashReports({
@@ -309,7 +308,7 @@ class Gateway {
     };
   }
 
-  #context(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
+  #context(): { clock: Clock; now: () => Date; telemetry: Metrics; log: Log } {
     return { clock: systemClock, now: () => new Date(), telemetry: this.#metrics, log: this.#log };
   }
 
