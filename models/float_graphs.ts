@@ -68,7 +68,7 @@ export class FloatGraphs implements MoonshineEngine {
     }
   }
 
-  async decode(tasks: readonly AudioTask[]): Promise<DecodedBatch> {
+  async decode(...[tasks, decoded]: Parameters<MoonshineEngine['decode']>): Promise<DecodedBatch> {
     assert(tasks.length <= this.batchMaxCount, 'a batch is no larger than the engine takes');
     const decodings: TimedDecoding[] = [];
     let [samples, movedBytes] = [0, 0];
@@ -77,7 +77,11 @@ export class FloatGraphs implements MoonshineEngine {
       const longest = Math.max(...members.map(({ pcm }) => pcm.length));
       const group = { tasks: members, samples: paddedLength(longest) };
       const run = await this.#run(group);
-      for (const [at, index] of indices.entries()) decodings[index] = run.rows[at] ?? assert.fail();
+      for (const [at, index] of indices.entries()) {
+        const decoding = run.rows[at] ?? assert.fail('a row has no result');
+        decodings[index] = decoding;
+        decoded?.(index, decoding);
+      }
       samples += members.length * group.samples;
       movedBytes += run.movedBytes;
     }

@@ -1,7 +1,13 @@
 /** Moonshine (Jeffries et al. 2024, arXiv:2410.15608) as a recogniser on ONNX Runtime. */
 import assert from 'node:assert/strict';
 import { SAMPLE_RATE_HZ, samplesToMs } from '../pipeline/audio.ts';
-import type { BatchWork, RecognitionTask, Recogniser, Transcription } from '../pipeline/contracts.ts';
+import type {
+  BatchWork,
+  Hypothesis,
+  RecognitionTask,
+  Recogniser,
+  Transcription,
+} from '../pipeline/contracts.ts';
 import { AudioError, DeviceError, InferenceError } from '../pipeline/errors.ts';
 import {
   BATCH_REGROW_COUNT,
@@ -12,7 +18,7 @@ import {
 } from '../pipeline/limits.ts';
 import { type DeviceFault, deviceFaultOf } from './device_fault.ts';
 import { FloatGraphs } from './float_graphs.ts';
-import type { MoonshineEngine } from './moonshine_engine.ts';
+import type { MoonshineEngine, TimedDecoding } from './moonshine_engine.ts';
 import { type MoonshineFiles, MoonshineGraphs, type RunOptions } from './moonshine_graphs.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
@@ -27,6 +33,8 @@ export interface MoonshineOptions extends MoonshineFiles, RunOptions {
 export function tokenBudget(samples: number): number {
   return Math.ceil((TOKENS_PER_AUDIO_SECOND_COUNT * samples) / SAMPLE_RATE_HZ) + TOKENS_SPARE_COUNT;
 }
+
+type Heard = (task: RecognitionTask, hypothesis: Hypothesis) => void;
 
 interface Run {
   readonly transcriptions: readonly Transcription[];
@@ -94,13 +102,19 @@ export class Moonshine implements Recogniser {
     return this.#batchMaxCount;
   }
 
-  async transcribe(tasks: readonly RecognitionTask[]): ReturnType<Recogniser['transcribe']> {
+  async transcribe(
+    tasks: readonly RecognitionTask[],
+    heard?: (at: number, hypothesis: Hypothesis) => void,
+  ): ReturnType<Recogniser['transcribe']> {
     assert.equal(this.#state, 'idle', 'a recogniser takes one call at a time, and none after close');
     const checked = tasks.map(checkPcm);
     const valid = tasks.filter((_, at) => checked[at] === undefined);
     this.#state = 'running';
     try {
-      const run = valid.length === 0 ? { transcriptions: [], work: NO_WORK } : await this.#run(valid);
+      const run =
+        valid.length === 0
+          ? { transcriptions: [], work: NO_WORK }
+          : await this.#run(valid, (task, hypothesis) => heard?.(tasks.indexOf(task), hypothesis));
       if (run.work.halvings === 0 && valid.length >= this.#batchMaxCount) this.#noteFull();
       const results = run.transcriptions.values();
       const transcriptions = checked.map((error) =>
@@ -113,32 +127,40 @@ export class Moonshine implements Recogniser {
   }
 
   /** Runs the tasks together; what cannot be run together is run in halves, down to the one that fails alone. */
-  async #run(tasks: readonly RecognitionTask[]): Promise<Run> {
+  async #run(tasks: readonly RecognitionTask[], heard: Heard): Promise<Run> {
     const rows = tasks.map(({ pcm, draft }) => ({ pcm, draft, maxTokens: tokenBudget(pcm.length) }));
     try {
-      const { decodings, ...work } = await this.#parts.engine.decode(rows);
-      const { tokenizer } = this.#parts;
-      const transcriptions = decodings.map((decoding) => ({
-        hypothesis: { ...decoding, text: tokenizer.decode(decoding.tokens) },
-      }));
+      const { engine, tokenizer } = this.#parts;
+      const written = (decoding: TimedDecoding): Hypothesis => ({
+        ...decoding,
+        text: tokenizer.decode(decoding.tokens),
+      });
+      const { decodings, ...work } = await engine.decode(rows, (at, decoding) => {
+        heard(tasks[at] ?? assert.fail('no task has this result'), written(decoding));
+      });
+      const transcriptions = decodings.map((decoding) => ({ hypothesis: written(decoding) }));
       return { transcriptions, work: { ...work, halvings: 0 } };
     } catch (cause) {
       const fault = deviceFaultOf(cause);
       if (fault === 'lost') throw new DeviceError('the device is lost', cause);
-      if (tasks.length > 1) return this.#runHalves(tasks, fault);
+      if (tasks.length > 1) return this.#runHalves(tasks, fault, heard);
       if (fault === 'memory') throw new DeviceError('the device has no memory for one utterance', cause);
       const error = new InferenceError('internal', 'the model failed on this audio', { cause });
       return { transcriptions: [{ error }], work: NO_WORK };
     }
   }
 
-  async #runHalves(tasks: readonly RecognitionTask[], fault: DeviceFault | undefined): Promise<Run> {
+  async #runHalves(
+    tasks: readonly RecognitionTask[],
+    fault: DeviceFault | undefined,
+    heard: Heard,
+  ): Promise<Run> {
     const half = Math.ceil(tasks.length / 2);
     if (fault === 'memory') {
       this.#batchMaxCount = Math.min(this.#batchMaxCount, half);
       this.#fullCount = 0;
     }
-    const halves = [await this.#run(tasks.slice(0, half)), await this.#run(tasks.slice(half))];
+    const halves = [await this.#run(tasks.slice(0, half), heard), await this.#run(tasks.slice(half), heard)];
     const sum = (of: (work: BatchWork) => number) => halves.reduce((total, { work }) => total + of(work), 0);
     return {
       transcriptions: halves.flatMap(({ transcriptions }) => transcriptions),

@@ -93,6 +93,8 @@ interface Batch {
   sentCount: number;
   sentAtMs: number;
   slotShare: number;
+  /** Of its time, what jobs stand for that were answered before it was over. */
+  earlyMs: number;
   cancelDeadline: Cancel;
 }
 
@@ -336,6 +338,7 @@ export class WorkerInferencePool implements InferencePool {
       slot.worker.rest();
     }
     const { slotShare } = batch;
+    batch.earlyMs += (this.#options.clock.nowMs() - batch.sentAtMs) * slotShare;
     if (reply.type === 'result') {
       running.resolve(slotShare === 1 ? reply.hypothesis : { ...reply.hypothesis, slotShare });
     } else {
@@ -349,7 +352,9 @@ export class WorkerInferencePool implements InferencePool {
     const run = { rows: batch.sentCount, tookMs: this.#options.clock.nowMs() - batch.sentAtMs };
     slot.size.limit(batchMaxCount);
     slot.size.note(run);
-    batch.slotShare = slot.size.shareOf(run.rows);
+    // Who was answered early was charged for the time up to then: the others are charged for what is left.
+    const earlyShare = run.tookMs === 0 ? 0 : batch.earlyMs / run.tookMs;
+    batch.slotShare = Math.max(0, slot.size.shareOf(run.rows) * run.rows - earlyShare) / batch.jobs.size;
     this.#options.onBatch?.({ ...run, work, batchMaxCount: slot.size.count });
   }
 
@@ -386,7 +391,14 @@ export class WorkerInferencePool implements InferencePool {
 }
 
 function emptyBatch(): Batch {
-  return { jobs: new Map(), sentCount: 0, sentAtMs: 0, slotShare: 1, cancelDeadline: () => undefined };
+  return {
+    jobs: new Map(),
+    sentCount: 0,
+    sentAtMs: 0,
+    slotShare: 1,
+    earlyMs: 0,
+    cancelDeadline: () => undefined,
+  };
 }
 
 /** Jobs that a slot still takes. */

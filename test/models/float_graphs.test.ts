@@ -51,6 +51,12 @@ describe('shapes of batches', () => {
         () => 1 + Math.floor(next() * 400_000),
       );
       const groups = groupsByLength(lengths);
+      const firsts = groups.map((group) => Math.min(...group));
+      assert.deepEqual(
+        firsts,
+        [...firsts].sort((a, b) => a - b),
+        'what was asked for first is run first',
+      );
       assert.deepEqual(
         groups.flat().sort((a, b) => a - b),
         [...lengths.keys()],
@@ -156,6 +162,22 @@ describe('Moonshine, float graphs', () => {
     assert.ok(drafted.decoderSteps <= 2 && plain.decoderSteps > plain.tokens.length);
     const misled = await transcribeOne(float, { pcm, draft: new Array<number>(40).fill(29_892) });
     assert.deepEqual([misled.tokens, misled.draftAcceptedTokens], [plain.tokens, 0]);
+  });
+
+  it('[BAT10] what is run first is told first, while the rest of the batch still runs', async () => {
+    const [long = new Int16Array(0)] = clips;
+    const tasks = [long.subarray(0, msToSamples(300)), long].map((pcm) => ({ pcm, draft: [] }));
+    const heard: string[] = [];
+    let isOver = false;
+    const batch = float.transcribe(tasks, (at, { text }) => {
+      assert.ok(!isOver);
+      heard.push(`${at} ${text}`);
+    });
+    const { transcriptions } = await batch.finally(() => (isOver = true));
+    assert.deepEqual(
+      heard,
+      transcriptions.map(({ hypothesis }, at) => `${at} ${hypothesis?.text ?? 'nothing'}`),
+    );
   });
 
   it('[FGR5] silence has no words, and what is padded is counted', async () => {

@@ -119,4 +119,23 @@ describe('inference pool: batches', () => {
     assert.equal(setting.pool.freeCount, 4);
     await setting.pool.close();
   });
+
+  it('[BAT7] jobs that are answered before the batch is over and those after are together charged for all of it', async () => {
+    const setting = await PoolSetting.ready(1, 0, { batchMaxCount: 4 });
+    const jobs = [setting.run(), setting.run(), setting.run(), setting.run()];
+    const chargedMs: number[] = [];
+    const answer = async ({ jobId, outcome }: (typeof jobs)[number], atMs: number): Promise<void> => {
+      setting.answer(jobId);
+      const heard = await outcome;
+      chargedMs.push(atMs * ('slotShare' in heard ? (heard.slotShare ?? 1) : 1));
+    };
+    await setting.clock.advance(80);
+    for (const job of jobs.slice(0, 2)) await answer(job, 80);
+    await setting.clock.advance(20);
+    const work = { samples: 1, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+    setting.launcher.last.reply({ type: 'batchDone', work, batchMaxCount: 4 });
+    for (const job of jobs.slice(2)) await answer(job, 100);
+    assert.deepEqual(chargedMs, [20, 20, 30, 30]);
+    await setting.pool.close();
+  });
 });
