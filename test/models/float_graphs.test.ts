@@ -153,6 +153,21 @@ describe('Moonshine, float graphs', () => {
     }
   });
 
+  it('[FGR7] a device that is wrong in 16 bits is given 32', async () => {
+    const tried: Recogniser[] = [];
+    const recogniser = await loadFloat(options, ['float16', 'float'], (candidate) => {
+      tried.push(candidate);
+      return Promise.reject(new Error('heard something else'));
+    });
+    assert.equal(tried.length, 1, 'there is nothing to choose after 32 bits');
+    assert.notEqual(recogniser, tried[0]);
+    const pcm = clips[1] ?? new Int16Array(0);
+    await assert.rejects(transcribeOne(tried[0] ?? recogniser, { pcm, draft: [] }), /none after close/);
+    const { text } = await transcribeOne(recogniser, { pcm, draft: [] });
+    assert.equal(text, (await transcribeOne(float, { pcm, draft: [] })).text);
+    await recogniser.close();
+  });
+
   it('[FGR4] a draft is verified in one run, and one that is all wrong changes nothing', async () => {
     const [pcm = new Int16Array(0)] = clips;
     const plain = await transcribeOne(float, { pcm, draft: [] });
