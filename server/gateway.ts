@@ -12,7 +12,7 @@ import { Access } from './access/access.ts';
 import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
 import { chooseDevice } from './workers/device_trial.ts';
-import { AUTO } from './workers/devices.ts';
+import { AUTO, CPU } from './workers/devices.ts';
 import { ClientPort, type ClientPortOptions } from './client_port.ts';
 import { CrashReports } from './records/crash_reports.ts';
 import type { DialectParts } from './dialects/dialect.ts';
@@ -185,7 +185,7 @@ class Gateway {
     };
     this.#inferencePool = createInferencePool(config, context);
     this.#audioPool = createAudioPool(config, context);
-    this.#draftAudit = this.#createDraftAudit();
+    this.#draftAudit = this.#createDraftAudit(context.device === CPU);
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
     this.#registry = this.#createRegistry();
@@ -327,8 +327,8 @@ class Gateway {
     });
   }
 
-  #createDraftAudit(): DraftAudit {
-    return new DraftAudit({ pool: this.#inferencePool, clock: systemClock, telemetry: this.#metrics });
+  #createDraftAudit(isExact: boolean): DraftAudit {
+    return new DraftAudit({ ...this.#context(), pool: this.#inferencePool, isExact });
   }
 
   #createExporter(): OtlpExporter | undefined {
