@@ -86,7 +86,7 @@ describe('device faults', () => {
     assert.equal(recogniser.batchMaxCount, 2);
   });
 
-  it('[FLT4] after many full batches more are tried at once: memory that others took may be free again', async () => {
+  it('[FLT6] after many full batches more are tried at once: memory that others took may be free again', async () => {
     const script: Script = { room: 4 };
     const engine = new ScriptedEngine(script);
     const recogniser = recogniserOn(engine);

@@ -6,7 +6,7 @@ import { MOONSHINE_TINY } from '../../models/moonshine_facts.ts';
 
 describe('float graphs: memory', () => {
   for (const ending of ['fails', 'works'] as const) {
-    it(`[FLT5] what the encoder left on the device is freed when the decoder ${ending}`, async (test) => {
+    it(`[FLT7] what the encoder left on the device is freed when the decoder ${ending}`, async (test) => {
       let freedCount = 0;
       const hidden = {
         location: 'gpu-buffer',
