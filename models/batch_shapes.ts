@@ -38,8 +38,8 @@ export function paddedLength(samples: number): number {
 }
 
 /**
- * Splits rows into groups of similar length, longest first, so that in none of them more than BATCH_PADDING_MAX_RATIO
- * of the samples is padding. Returns indices.
+ * Splits rows into groups of similar length, so that in none of them more than BATCH_PADDING_MAX_RATIO of the samples is
+ * padding. Returns indices; the groups are in the order of their first rows, which are waited for most.
  */
 export function groupsByLength(lengths: readonly number[]): number[][] {
   const order = [...lengths.keys()].sort((a, b) => (lengths[b] ?? 0) - (lengths[a] ?? 0));
@@ -58,5 +58,5 @@ export function groupsByLength(lengths: readonly number[]): number[][] {
       samples = length;
     }
   }
-  return groups;
+  return groups.sort((a, b) => Math.min(...a) - Math.min(...b));
 }

@@ -68,7 +68,7 @@ export class FloatGraphs implements MoonshineEngine {
     }
   }
 
-  async decode(tasks: readonly AudioTask[]): Promise<DecodedBatch> {
+  async decode(...[tasks, decoded]: Parameters<MoonshineEngine['decode']>): Promise<DecodedBatch> {
     assert(tasks.length <= this.batchMaxCount, 'a batch is no larger than the engine takes');
     const decodings: TimedDecoding[] = [];
     let [samples, movedBytes] = [0, 0];
@@ -77,7 +77,11 @@ export class FloatGraphs implements MoonshineEngine {
       const longest = Math.max(...members.map(({ pcm }) => pcm.length));
       const group = { tasks: members, samples: paddedLength(longest) };
       const run = await this.#run(group);
-      for (const [at, index] of indices.entries()) decodings[index] = run.rows[at] ?? assert.fail();
+      for (const [at, index] of indices.entries()) {
+        const decoding = run.rows[at] ?? assert.fail('a row has no result');
+        decodings[index] = decoding;
+        decoded?.(index, decoding);
+      }
       samples += members.length * group.samples;
       movedBytes += run.movedBytes;
     }
@@ -97,12 +101,17 @@ export class FloatGraphs implements MoonshineEngine {
     const { hidden } = await this.#sessions.encoder.run(audio);
     assert(hidden, 'this is no float encoder of a Moonshine model');
     const encodedMs = performance.now();
-    const { feeds, drafts } = tokenFeeds(tasks);
-    const frameMask = { frame_mask: audio.frame_mask };
-    const { chosen, steps } = await this.#sessions.decoder.run({ hidden, ...frameMask, ...feeds });
-    assert(chosen?.data instanceof Int32Array && steps?.data instanceof Int32Array, 'no tokens came back');
     const isOnDevice = hidden.location !== 'cpu';
-    if (isOnDevice) hidden.dispose();
+    const { feeds, drafts } = tokenFeeds(tasks);
+    let outputs: InferenceSession.ReturnType;
+    try {
+      outputs = await this.#sessions.decoder.run({ hidden, frame_mask: audio.frame_mask, ...feeds });
+    } finally {
+      // A run that fails for want of memory must not keep what it had.
+      if (isOnDevice) hidden.dispose();
+    }
+    const { chosen, steps } = outputs;
+    assert(chosen?.data instanceof Int32Array && steps?.data instanceof Int32Array, 'no tokens came back');
     const crossed = [...Object.values({ ...audio, ...feeds }), chosen, steps];
     // What is not left on the device crosses twice: out of the encoder, into the decoder.
     if (!isOnDevice) crossed.push(hidden, hidden);

@@ -1,9 +1,16 @@
 /** Moonshine (Jeffries et al. 2024, arXiv:2410.15608) as a recogniser on ONNX Runtime. */
 import assert from 'node:assert/strict';
 import { SAMPLE_RATE_HZ, samplesToMs } from '../pipeline/audio.ts';
-import type { BatchWork, RecognitionTask, Recogniser, Transcription } from '../pipeline/contracts.ts';
+import type {
+  BatchWork,
+  Hypothesis,
+  RecognitionTask,
+  Recogniser,
+  Transcription,
+} from '../pipeline/contracts.ts';
 import { AudioError, DeviceError, InferenceError } from '../pipeline/errors.ts';
 import {
+  BATCH_REGROW_COUNT,
   RECOGNISER_PCM_MAX_MS,
   RECOGNISER_PCM_MIN_MS,
   TOKENS_PER_AUDIO_SECOND_COUNT,
@@ -11,7 +18,7 @@ import {
 } from '../pipeline/limits.ts';
 import { type DeviceFault, deviceFaultOf } from './device_fault.ts';
 import { FloatGraphs } from './float_graphs.ts';
-import type { MoonshineEngine } from './moonshine_engine.ts';
+import type { MoonshineEngine, TimedDecoding } from './moonshine_engine.ts';
 import { type MoonshineFiles, MoonshineGraphs, type RunOptions } from './moonshine_graphs.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
@@ -26,6 +33,8 @@ export interface MoonshineOptions extends MoonshineFiles, RunOptions {
 export function tokenBudget(samples: number): number {
   return Math.ceil((TOKENS_PER_AUDIO_SECOND_COUNT * samples) / SAMPLE_RATE_HZ) + TOKENS_SPARE_COUNT;
 }
+
+type Heard = (task: RecognitionTask, hypothesis: Hypothesis) => void;
 
 interface Run {
   readonly transcriptions: readonly Transcription[];
@@ -69,12 +78,17 @@ interface Parts {
   readonly tokenizer: Tokenizer;
 }
 
-/** A Moonshine model on any engine. A batch that the device has no memory for is run in halves from then on. */
+/**
+ * A Moonshine model on any engine. A batch that the device has no memory for is run in halves from then on, until many
+ * of those have been run: who took the memory may have gone.
+ */
 export class Moonshine implements Recogniser {
   readonly model: string;
   readonly device: string;
   readonly #parts: Parts;
   #batchMaxCount: number;
+  /** Batches as large as may be that were run since the last that was too large. */
+  #fullCount = 0;
   #state: 'idle' | 'running' | 'closed' = 'idle';
 
   constructor(options: Pick<MoonshineOptions, 'model' | 'device'>, parts: Parts) {
@@ -88,13 +102,20 @@ export class Moonshine implements Recogniser {
     return this.#batchMaxCount;
   }
 
-  async transcribe(tasks: readonly RecognitionTask[]): ReturnType<Recogniser['transcribe']> {
+  async transcribe(
+    tasks: readonly RecognitionTask[],
+    heard?: (at: number, hypothesis: Hypothesis) => void,
+  ): ReturnType<Recogniser['transcribe']> {
     assert.equal(this.#state, 'idle', 'a recogniser takes one call at a time, and none after close');
     const checked = tasks.map(checkPcm);
     const valid = tasks.filter((_, at) => checked[at] === undefined);
     this.#state = 'running';
     try {
-      const run = valid.length === 0 ? { transcriptions: [], work: NO_WORK } : await this.#run(valid);
+      const run =
+        valid.length === 0
+          ? { transcriptions: [], work: NO_WORK }
+          : await this.#run(valid, (task, hypothesis) => heard?.(tasks.indexOf(task), hypothesis));
+      if (run.work.halvings === 0 && valid.length >= this.#batchMaxCount) this.#noteFull();
       const results = run.transcriptions.values();
       const transcriptions = checked.map((error) =>
         error === undefined ? (results.next().value ?? assert.fail('a row has no result')) : { error },
@@ -106,29 +127,40 @@ export class Moonshine implements Recogniser {
   }
 
   /** Runs the tasks together; what cannot be run together is run in halves, down to the one that fails alone. */
-  async #run(tasks: readonly RecognitionTask[]): Promise<Run> {
+  async #run(tasks: readonly RecognitionTask[], heard: Heard): Promise<Run> {
     const rows = tasks.map(({ pcm, draft }) => ({ pcm, draft, maxTokens: tokenBudget(pcm.length) }));
     try {
-      const { decodings, ...work } = await this.#parts.engine.decode(rows);
-      const { tokenizer } = this.#parts;
-      const transcriptions = decodings.map((decoding) => ({
-        hypothesis: { ...decoding, text: tokenizer.decode(decoding.tokens) },
-      }));
+      const { engine, tokenizer } = this.#parts;
+      const written = (decoding: TimedDecoding): Hypothesis => ({
+        ...decoding,
+        text: tokenizer.decode(decoding.tokens),
+      });
+      const { decodings, ...work } = await engine.decode(rows, (at, decoding) => {
+        heard(tasks[at] ?? assert.fail('no task has this result'), written(decoding));
+      });
+      const transcriptions = decodings.map((decoding) => ({ hypothesis: written(decoding) }));
       return { transcriptions, work: { ...work, halvings: 0 } };
     } catch (cause) {
       const fault = deviceFaultOf(cause);
       if (fault === 'lost') throw new DeviceError('the device is lost', cause);
-      if (tasks.length > 1) return this.#runHalves(tasks, fault);
+      if (tasks.length > 1) return this.#runHalves(tasks, fault, heard);
       if (fault === 'memory') throw new DeviceError('the device has no memory for one utterance', cause);
       const error = new InferenceError('internal', 'the model failed on this audio', { cause });
       return { transcriptions: [{ error }], work: NO_WORK };
     }
   }
 
-  async #runHalves(tasks: readonly RecognitionTask[], fault: DeviceFault | undefined): Promise<Run> {
+  async #runHalves(
+    tasks: readonly RecognitionTask[],
+    fault: DeviceFault | undefined,
+    heard: Heard,
+  ): Promise<Run> {
     const half = Math.ceil(tasks.length / 2);
-    if (fault === 'memory') this.#batchMaxCount = Math.min(this.#batchMaxCount, half);
-    const halves = [await this.#run(tasks.slice(0, half)), await this.#run(tasks.slice(half))];
+    if (fault === 'memory') {
+      this.#batchMaxCount = Math.min(this.#batchMaxCount, half);
+      this.#fullCount = 0;
+    }
+    const halves = [await this.#run(tasks.slice(0, half), heard), await this.#run(tasks.slice(half), heard)];
     const sum = (of: (work: BatchWork) => number) => halves.reduce((total, { work }) => total + of(work), 0);
     return {
       transcriptions: halves.flatMap(({ transcriptions }) => transcriptions),
@@ -139,6 +171,12 @@ export class Moonshine implements Recogniser {
         halvings: sum(({ halvings }) => halvings) + (fault === 'memory' ? 1 : 0),
       },
     };
+  }
+
+  #noteFull(): void {
+    if (++this.#fullCount < BATCH_REGROW_COUNT) return;
+    this.#fullCount = 0;
+    this.#batchMaxCount = Math.min(this.#parts.engine.batchMaxCount, this.#batchMaxCount * 2);
   }
 
   /** Frees the native memory. Idempotent; never during a call. */

@@ -25,7 +25,13 @@ export interface DecodedBatch {
 /** Holds native memory until `close`. Not re-entrant. */
 export interface MoonshineEngine {
   readonly batchMaxCount: number;
-  /** Rejects with ONNX Runtime's error if a run fails; then nothing of the batch is known. */
-  decode(tasks: readonly AudioTask[]): Promise<DecodedBatch>;
+  /**
+   * Calls `decoded` for each task as soon as it is known. Rejects with ONNX Runtime's error if a run fails; then of the
+   * batch only what was told is known.
+   */
+  decode(
+    tasks: readonly AudioTask[],
+    decoded?: (at: number, decoding: TimedDecoding) => void,
+  ): Promise<DecodedBatch>;
   close(): Promise<void>;
 }

@@ -54,6 +54,9 @@ export async function prepareForAccelerators(options: RecogniserOptions): Promis
   for (const floatType of FLOAT_TYPES) await prepareFloat(preparationOf(options), floatType);
 }
 
+/** Rejects unless the recogniser works: what a device is asked in 16 bits before it is trusted with them. */
+export type Trial = (recogniser: Recogniser) => Promise<unknown>;
+
 /** A recogniser that runs. `warning` says why it is slower than it could be. */
 export interface LoadedRecogniser {
   readonly recogniser: Recogniser;
@@ -62,11 +65,12 @@ export interface LoadedRecogniser {
 
 /**
  * Loads a recogniser: on the CPU from the published graphs if the prepared ones cannot be loaded, on an accelerator in
- * 16 bits if it can, else in 32. Throws `ConfigError` (`bad_config`) for a model that is unknown and `InferenceError`
+ * 16 bits if that passes the trial, else in 32. Throws `ConfigError` (`bad_config`) for a model that is unknown and `InferenceError`
  * (`internal`) for weights that cannot be loaded, or a device that cannot run them.
  */
-export async function loadRecogniser(options: RecogniserOptions): Promise<LoadedRecogniser> {
-  if (isAccelerator(options.device)) return { recogniser: await loadFloat(options), warning: undefined };
+export async function loadRecogniser(options: RecogniserOptions, trial?: Trial): Promise<LoadedRecogniser> {
+  if (isAccelerator(options.device))
+    return { recogniser: await loadFloat(options, FLOAT_TYPES, trial), warning: undefined };
   const { warning, ...prepared } = await prepareRecogniser(options);
   const published = publishedFiles(options);
   try {
@@ -81,26 +85,34 @@ export async function loadRecogniser(options: RecogniserOptions): Promise<Loaded
 }
 
 /**
- * Loads float graphs. Whether a device computes in 16 bits shows only when it is asked to: half a second of silence
- * asks it.
+ * Loads float graphs. Whether a device computes in 16 bits, and does it right, shows only when it is asked to: by
+ * `trial`, or by half a second of silence, which must only be run.
  */
-export async function loadFloat(options: RecogniserOptions, types = FLOAT_TYPES): Promise<Recogniser> {
+export async function loadFloat(
+  options: RecogniserOptions,
+  types = FLOAT_TYPES,
+  trial: Trial = runSilence,
+): Promise<Recogniser> {
   const [floatType, ...others] = types;
   const isLast = others.length === 0;
+  let recogniser: Recogniser | undefined;
   try {
     const files = await prepareFloat(preparationOf(options), floatType ?? 'float');
-    const recogniser = await load(files, options, BATCH_MAX_COUNT);
-    if (isLast) return recogniser;
-    const { transcriptions } = await recogniser.transcribe([
-      { pcm: new Int16Array(TRIAL_SAMPLES), draft: [] },
-    ]);
-    if (transcriptions[0]?.error === undefined) return recogniser;
-    await recogniser.close();
+    recogniser = await load(files, options, BATCH_MAX_COUNT);
+    if (!isLast) await trial(recogniser);
+    return recogniser;
   } catch (error) {
     // A device that is lost is lost for this process, in 32 bits too.
     if (isLast || error instanceof DeviceError) throw error;
   }
-  return loadFloat(options, others);
+  await recogniser?.close();
+  return loadFloat(options, others, trial);
+}
+
+async function runSilence(recogniser: Recogniser): Promise<void> {
+  const silence = { pcm: new Int16Array(TRIAL_SAMPLES), draft: [] };
+  const { transcriptions } = await recogniser.transcribe([silence]);
+  if (transcriptions[0]?.error !== undefined) throw transcriptions[0].error;
 }
 
 const FLOAT_TYPES: readonly FloatType[] = ['float16', 'float'];

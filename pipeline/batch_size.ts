@@ -26,12 +26,14 @@ export function nextBatchSize(size: number, { rows, tookMs }: BatchRun): number 
  * batch. On a device that runs many as fast as one, a batch of two has cost little of what the device can do.
  */
 export class BatchSize {
+  readonly #deviceMaxCount: number;
   #maxCount: number;
   #count: number;
   /** Weighted sums over the runs so far, for a line through time and rows: recent runs weigh more. */
   #sums = { weight: 0, rows: 0, ms: 0, rowsRows: 0, rowsMs: 0 };
 
   constructor(maxCount: number) {
+    this.#deviceMaxCount = maxCount;
     this.#maxCount = maxCount;
     this.#count = Math.min(maxCount, BATCH_START_COUNT);
   }
@@ -40,9 +42,9 @@ export class BatchSize {
     return this.#count;
   }
 
-  /** The device has memory for no more than this. */
+  /** The device has memory for no more than this at present. */
   limit(maxCount: number): void {
-    this.#maxCount = Math.max(1, Math.min(this.#maxCount, maxCount));
+    this.#maxCount = Math.max(1, Math.min(this.#deviceMaxCount, maxCount));
     this.#count = Math.min(this.#count, this.#maxCount);
   }
 

@@ -55,10 +55,13 @@ export interface Recogniser {
   readonly batchMaxCount: number;
   /**
    * Transcribes a batch; one result for each task, in order, equal to what it would be alone. An error of one task is
-   * its own result. Throws `DeviceError` if the device must not be used any more.
+   * its own result. `heard` is called with a task's index as soon as its hypothesis is known, which may be while
+   * others are still worked on; if those have to be repeated, it may be called again. Throws `DeviceError` if the device must not be
+   * used any more.
    */
   transcribe(
     tasks: readonly RecognitionTask[],
+    heard?: (at: number, hypothesis: Hypothesis) => void,
   ): Promise<{ readonly transcriptions: readonly Transcription[]; readonly work: BatchWork }>;
   close(): Promise<void>;
 }

@@ -76,7 +76,19 @@ export class AudioError extends TranscriptionError {}
 /** The server is at its capacity or going away; retryable. */
 export class OverloadError extends TranscriptionError {}
 /** A worker or a model failed. */
-export class InferenceError extends TranscriptionError {}
+export class InferenceError extends TranscriptionError {
+  /** Which part of its slot's time the job has cost that it ended: less than 1 of one in a batch. */
+  readonly slotShare: number;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { retryable?: boolean; cause?: unknown; slotShare?: number } = {},
+  ) {
+    super(code, message, options);
+    this.slotShare = options.slotShare ?? 1;
+  }
+}
 /** A worker ended on a batch: which of the jobs ended it is not known until each has been run alone. */
 export class SharedDeathError extends InferenceError {}
 /** A device that must not be used any more by the process that met the error: it is lost, or has no memory left. */
@@ -85,6 +97,19 @@ export class DeviceError extends InferenceError {
     super('worker_died', message, { retryable: true, cause });
   }
 }
+
+/** True if a job failed because its worker ended. */
+export function endedWorker(error: unknown): boolean {
+  return (
+    error instanceof InferenceError && (error.code === 'worker_died' || error.code === 'deadline_exceeded')
+  );
+}
+
+/** Which part of its slot's time a job that failed has cost. */
+export function slotShareOf(error: unknown): number {
+  return error instanceof InferenceError ? error.slotShare : 1;
+}
+
 /** The server cannot start as configured; a restart does not help. */
 export class ConfigError extends TranscriptionError {}
 /** What a command line asks for makes no sense, whatever the configuration. */

@@ -7,7 +7,7 @@ import { samplesToMs } from './audio.ts';
 import type { Cancel, Clock } from './clock.ts';
 import { BatchSize, type BatchRun } from './batch_size.ts';
 import type { BatchWork, Hypothesis } from './contracts.ts';
-import { InferenceError, SharedDeathError, type ErrorCode } from './errors.ts';
+import { EXIT_DEVICE, InferenceError, SharedDeathError, type ErrorCode } from './errors.ts';
 import {
   DISTURBANCE_MS,
   JOB_DEADLINE_AUDIO_RATIO,
@@ -93,6 +93,8 @@ interface Batch {
   sentCount: number;
   sentAtMs: number;
   slotShare: number;
+  /** Of its time, what jobs stand for that were answered before it was over. */
+  earlyMs: number;
   cancelDeadline: Cancel;
 }
 
@@ -294,9 +296,9 @@ export class WorkerInferencePool implements InferencePool {
         rssMaxBytes,
         owner: {
           ready: () => {
-            const isBack = slot.worker.isOnItsDevice;
-            if (isBack !== slot.wasOnItsDevice) slot.size = new BatchSize(isBack ? device.batchMaxCount : 1);
-            slot.wasOnItsDevice = isBack;
+            slot.wasOnItsDevice = slot.worker.isOnItsDevice;
+            // What another process found out about memory and time need not hold for this one.
+            slot.size = new BatchSize(slot.wasOnItsDevice ? device.batchMaxCount : 1);
             this.#options.onChange();
           },
           message: (reply) => {
@@ -335,11 +337,12 @@ export class WorkerInferencePool implements InferencePool {
       this.#end(slot);
       slot.worker.rest();
     }
+    const { slotShare } = batch;
+    batch.earlyMs += (this.#options.clock.nowMs() - batch.sentAtMs) * slotShare;
     if (reply.type === 'result') {
-      const { slotShare } = batch;
       running.resolve(slotShare === 1 ? reply.hypothesis : { ...reply.hypothesis, slotShare });
     } else {
-      running.reject(new InferenceError(reply.code, reply.message));
+      running.reject(new InferenceError(reply.code, reply.message, { slotShare }));
     }
     if (isOver) this.#options.onChange();
   }
@@ -349,26 +352,29 @@ export class WorkerInferencePool implements InferencePool {
     const run = { rows: batch.sentCount, tookMs: this.#options.clock.nowMs() - batch.sentAtMs };
     slot.size.limit(batchMaxCount);
     slot.size.note(run);
-    batch.slotShare = slot.size.shareOf(run.rows);
+    // Who was answered early was charged for the time up to then: the others are charged for what is left.
+    const earlyShare = run.tookMs === 0 ? 0 : batch.earlyMs / run.tookMs;
+    batch.slotShare = Math.max(0, slot.size.shareOf(run.rows) * run.rows - earlyShare) / batch.jobs.size;
     this.#options.onBatch?.({ ...run, work, batchMaxCount: slot.size.count });
   }
 
   #lose(slot: Slot, death: WorkerDeath): void {
     const batch = this.#end(slot);
     if (batch === undefined && this.#isClosed) return;
-    // A device that is given up has ended workers by itself: that is not held against what they were working on.
-    const isGivenUp = slot.wasOnItsDevice && !slot.worker.isOnItsDevice;
+    // A device that is lost or given up ends workers by itself: that is not held against what they were working on.
+    const isOfDevice = death.exit.code === EXIT_DEVICE || (slot.wasOnItsDevice && !slot.worker.isOnItsDevice);
     const isIdleDeath = batch === undefined && isUnasked(death);
-    if (isGivenUp || isIdleDeath || isFromOutside(death)) this.#noteDisturbance();
+    if (isOfDevice || isIdleDeath || isFromOutside(death)) this.#noteDisturbance();
     const lost = [...(batch?.jobs.values() ?? [])];
     this.#options.onDeath(
       death,
       lost.map(({ job }) => job),
     );
     const code = death.cause === 'deadline' ? 'deadline_exceeded' : 'worker_died';
-    const DeathError = (batch?.sentCount ?? 0) > 1 ? SharedDeathError : InferenceError;
-    for (const { reject } of lost)
-      reject(new DeathError(code, 'the worker that ran the job ended', { retryable: true }));
+    const rows = Math.max(1, batch?.sentCount ?? 1);
+    const DeathError = rows > 1 ? SharedDeathError : InferenceError;
+    const options = { retryable: true, slotShare: 1 / rows };
+    for (const { reject } of lost) reject(new DeathError(code, 'the worker that ran the job ended', options));
     this.#options.onChange();
   }
 
@@ -385,7 +391,14 @@ export class WorkerInferencePool implements InferencePool {
 }
 
 function emptyBatch(): Batch {
-  return { jobs: new Map(), sentCount: 0, sentAtMs: 0, slotShare: 1, cancelDeadline: () => undefined };
+  return {
+    jobs: new Map(),
+    sentCount: 0,
+    sentAtMs: 0,
+    slotShare: 1,
+    earlyMs: 0,
+    cancelDeadline: () => undefined,
+  };
 }
 
 /** Jobs that a slot still takes. */

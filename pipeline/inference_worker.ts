@@ -1,4 +1,4 @@
-/** The inside of an inference worker: one recogniser, one batch at a time, replies in the order of the jobs. */
+/** The inside of an inference worker: one recogniser, one batch at a time, each job answered as soon as it is heard. */
 import type { BatchWork, Recogniser, Transcription } from './contracts.ts';
 import { DeviceError } from './errors.ts';
 import type { BatchJob, InferenceReply, InferenceRequest } from './inference_pool.ts';
@@ -27,9 +27,15 @@ export class InferenceWorker {
       return;
     }
     this.#isRunning = true;
+    const waiting = new Set(jobs.keys());
     let batch: { readonly transcriptions: readonly Transcription[]; readonly work: BatchWork };
     try {
-      batch = await recogniser.transcribe(jobs);
+      batch = await recogniser.transcribe(jobs, (at, hypothesis) => {
+        // With the last answer the batch is over for who sent it: that waits for what there is to say of the batch.
+        if (waiting.size === 1 || !waiting.delete(at)) return;
+        const job = jobs[at];
+        if (job !== undefined) reply(replyTo(job, { hypothesis }));
+      });
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
       tellOperator(error);
@@ -38,7 +44,8 @@ export class InferenceWorker {
     }
     this.#isRunning = false;
     reply({ type: 'batchDone', work: batch.work, batchMaxCount: recogniser.batchMaxCount });
-    for (const [at, job] of jobs.entries()) reply(replyTo(job, batch.transcriptions[at]));
+    for (const [at, job] of jobs.entries())
+      if (waiting.has(at)) reply(replyTo(job, batch.transcriptions[at]));
   }
 }
 

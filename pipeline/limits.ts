@@ -118,6 +118,8 @@ export const BATCH_MAX_COUNT = 32;
 export const BATCH_OBJECTIVE_MS = 150;
 /** Jobs of the first batch on a device that nothing is known of yet. */
 export const BATCH_START_COUNT = 4;
+/** Full batches after which one that was halved for memory is tried larger: if that fails again, it costs a run in so many. */
+export const BATCH_REGROW_COUNT = 100;
 /** What the latest batch weighs in what is known of a device's times. */
 export const BATCH_TIME_WEIGHT_RATIO = 0.05;
 /** Padding in a run: more than this and the shorter rows are run by themselves. */
@@ -329,7 +331,7 @@ export const RESTART_BACKOFF_MAX_MS = 10_000;
 export const RESTART_INTENSITY_COUNT = 5;
 export const RESTART_INTENSITY_WINDOW_MS = 10_000;
 /** Deaths on an accelerator in that window, all slots together, from which on each slot that loses a worker goes on on the CPU. */
-export const DEVICE_DEATH_MAX_COUNT = 3;
+export const DEVICE_DEATH_MAX_COUNT = 4;
 /** A slot that does without its accelerator tries it this often … */
 export const DEVICE_PROBE_INTERVAL_MS = 10_000;
 /** … and trusts it when a worker there has heard the canary phrase so many times on end. */
@@ -515,7 +517,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   ],
   [PARTIAL_SOURCE_SHARE, PARTIAL_SLOT_SHARE, 'one utterance does not take the share of all'],
   [PARTIAL_COST_INTERVAL_MAX_MS, PARTIAL_INTERVAL_MAX_MS, 'what is long is not taken for load'],
-  [JOB_DEATH_MAX_COUNT, DEVICE_DEATH_MAX_COUNT, 'one poisonous utterance does not cost a device'],
+  [
+    JOB_DEATH_MAX_COUNT + 1,
+    DEVICE_DEATH_MAX_COUNT,
+    'one poisonous utterance, first in a batch and then alone, does not cost a device',
+  ],
   [DEVICE_DEATH_MAX_COUNT, RESTART_INTENSITY_COUNT + 1, 'a slot falls back before it is parked'],
   [DRAIN_SPEECH_MAX_MS + FINAL_OBJECTIVE_MS, DRAIN_MAX_MS, 'a drain leaves time for the finals'],
   [HTTP_HEADERS_MAX_MS, HTTP_EXCHANGE_MAX_MS, 'the headers come first'],

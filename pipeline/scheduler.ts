@@ -6,7 +6,7 @@
 import { samplesToMs } from './audio.ts';
 import type { Cancel, Clock } from './clock.ts';
 import type { Hypothesis } from './contracts.ts';
-import { InferenceError, SharedDeathError, TranscriptionError } from './errors.ts';
+import { endedWorker, InferenceError, SharedDeathError, slotShareOf, TranscriptionError } from './errors.ts';
 import type { InferencePool } from './inference_pool.ts';
 import { countHypothesis } from './inference_stats.ts';
 import {
@@ -315,7 +315,7 @@ export class Scheduler {
       const isAlone = final.strikes.isSuspect;
       hypothesis = await this.#options.pool.run({ jobId: this.#nextJobId++, pcm, draft, sessionId, isAlone });
     } catch (error) {
-      this.#slotMs.final += clock.nowMs() - startedAtMs;
+      this.#slotMs.final += (clock.nowMs() - startedAtMs) * slotShareOf(error);
       this.#noteDeath(final.strikes, pcm, error);
       this.#retryOrFail(final, error);
       this.pump();
@@ -414,15 +414,17 @@ export class Scheduler {
     strikes.begin();
     queued.dueAtMs = startedAtMs + this.#intervalMs;
     const job = { jobId: this.#nextJobId++, pcm, draft, sessionId, isAlone: strikes.isSuspect };
+    let lostShare = 1;
     const hypothesis = await pool.run(job).catch((error: unknown) => {
       // A partial is replaceable: the next one, with more audio, is its retry.
       telemetry.count('jobs_total', { kind, outcome: 'failed' });
+      lostShare = slotShareOf(error);
       this.#noteDeath(strikes, pcm, error);
     });
     queued.running = undefined;
     this.#awaited.delete(queued);
     const tookMs = clock.nowMs() - startedAtMs;
-    const slotMs = tookMs * (hypothesis?.slotShare ?? 1);
+    const slotMs = tookMs * (hypothesis === undefined ? lostShare : (hypothesis.slotShare ?? 1));
     this.#slotMs[kind] += slotMs;
     if (hypothesis !== undefined) {
       strikes.end('survived');
@@ -491,10 +493,4 @@ function isHurried({ hurriedAtMs }: QueuedSource): boolean {
 /** Those in a hurry before all others; among equals the one that has waited longest. */
 function comesBefore(a: QueuedSource, b: QueuedSource): boolean {
   return a.hurriedAtMs === b.hurriedAtMs ? a.dueAtMs < b.dueAtMs : a.hurriedAtMs < b.hurriedAtMs;
-}
-
-function endedWorker(error: unknown): boolean {
-  return (
-    error instanceof InferenceError && (error.code === 'worker_died' || error.code === 'deadline_exceeded')
-  );
 }

@@ -212,7 +212,7 @@ export const METRICS = {
   },
   draft_audits_total: {
     kind: 'counter',
-    help: 'Hypotheses that were made again without their draft, by what came of it; different must stay 0.',
+    help: 'Hypotheses that were made again without their draft, by what came of it; different must stay 0. None on accelerators.',
     labels: { outcome: ['same', 'different', 'failed'] },
   },
   model_seconds_total: {

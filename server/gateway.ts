@@ -8,12 +8,11 @@ import type { WorkerInferencePool } from '../pipeline/inference_pool.ts';
 import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
-import type { Telemetry } from '../pipeline/telemetry.ts';
 import { Access } from './access/access.ts';
 import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
 import { chooseDevice } from './workers/device_trial.ts';
-import { AUTO } from './workers/devices.ts';
+import { AUTO, CPU } from './workers/devices.ts';
 import { ClientPort, type ClientPortOptions } from './client_port.ts';
 import { CrashReports } from './records/crash_reports.ts';
 import type { DialectParts } from './dialects/dialect.ts';
@@ -68,8 +67,10 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** What a test may replace. */
+/** What a caller may add, and a test replace. */
 export interface ServerParts {
+  /** Ends the trial of devices; a server that has started is closed. */
+  readonly signal?: AbortSignal;
   readonly workerModules?: Partial<Record<'audio' | 'inference', WorkerModule>>;
   /** What a supervisor above this process has counted. */
   readonly supervisor?: Pick<SupervisorLink, 'counts'>;
@@ -79,14 +80,17 @@ export interface ServerParts {
   readonly disturbLoad?: (reading: LoadReading) => LoadReading;
 }
 
-/** Starts a server; with the device `auto`, the devices are tried first. Throws `ConfigError` when it cannot listen. */
+/**
+ * Starts a server; with the device `auto`, the devices are tried first. Throws `ConfigError` when it cannot listen, and
+ * the signal's reason while devices are tried.
+ */
 export async function startServer(
   config: Config,
   log: RootLog,
   parts: ServerParts = {},
 ): Promise<RunningServer> {
-  const { device = config.device } = parts;
-  const chosen = device === AUTO ? await chooseDevice(config, log) : device;
+  const { device = config.device, signal } = parts;
+  const chosen = device === AUTO ? await chooseDevice(config, { log, signal }) : device;
   const gateway = new Gateway(config, log, { ...parts, device: chosen });
   try {
     return await gateway.start();
@@ -157,7 +161,7 @@ class Gateway {
       model: config.model,
       device: device ?? config.device,
     });
-    this.#gpuProbe = new GpuProbe({ clock: systemClock, telemetry: this.#metrics, query: queryNvidiaSmi });
+    this.#gpuProbe = new GpuProbe({ ...this.#context(), query: queryNvidiaSmi });
     this.#spans = this.#createExporter();
     this.#chronicle = new SessionChronicle({ ...this.#context(), listener: this.#spans });
     this.#crashReports = new CrashReports({
@@ -181,7 +185,7 @@ class Gateway {
     };
     this.#inferencePool = createInferencePool(config, context);
     this.#audioPool = createAudioPool(config, context);
-    this.#draftAudit = this.#createDraftAudit();
+    this.#draftAudit = this.#createDraftAudit(context.device === CPU);
     this.#scheduler = this.#createScheduler();
     this.#access = new Access({ config, clock: systemClock, telemetry: this.#metrics, log });
     this.#registry = this.#createRegistry();
@@ -304,7 +308,7 @@ class Gateway {
     };
   }
 
-  #context(): { clock: Clock; now: () => Date; telemetry: Telemetry; log: Log } {
+  #context(): { clock: Clock; now: () => Date; telemetry: Metrics; log: Log } {
     return { clock: systemClock, now: () => new Date(), telemetry: this.#metrics, log: this.#log };
   }
 
@@ -323,8 +327,8 @@ class Gateway {
     });
   }
 
-  #createDraftAudit(): DraftAudit {
-    return new DraftAudit({ pool: this.#inferencePool, clock: systemClock, telemetry: this.#metrics });
+  #createDraftAudit(isExact: boolean): DraftAudit {
+    return new DraftAudit({ ...this.#context(), pool: this.#inferencePool, isExact });
   }
 
   #createExporter(): OtlpExporter | undefined {

@@ -1,5 +1,6 @@
 /** `earwitness devices`: what the speech model can run on here, and how to add to it. */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { findRecogniser } from '../../models/catalogue.ts';
@@ -29,9 +30,8 @@ export async function listDevices(options: DevicesCommandOptions): Promise<numbe
   await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal });
   const trials: DeviceTrial[] = [];
   for (const device of [CPU, ...(await candidates())]) {
-    signal.throwIfAborted();
     stderr.write(`trying ${device} …\n`);
-    trials.push(await tryDevice(device, { config }));
+    trials.push(await tryDevice(device, { config, signal }));
   }
   const title = ['DEVICE', 'WORKS', `BATCH OF ${BATCH_START_COUNT}`, ''];
   stdout.write(renderTable([title, ...trials.map(rowOf)]));
@@ -64,6 +64,22 @@ function installScript(): string {
   return join(resolve('onnxruntime-node/package.json'), '..', 'script', 'install.js');
 }
 
+/** Where that script puts the provider. */
+function providerPath(script: string): string {
+  return join(script, '../../bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so');
+}
+
+/**
+ * What the script is to be told: it heeds the environment before its argument, in which npm leaves what an `.npmrc`
+ * says for an installation without the provider, and does nothing in what npm calls the package's own folder.
+ */
+function installEnvironment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^npm_(config_onnxruntime_node_install|config_local_prefix|package_json)/i.test(name),
+  );
+  return { ...Object.fromEntries(kept), ONNXRUNTIME_NODE_INSTALL: 'cuda12' };
+}
+
 /**
  * Fetches the provider of a device, with the runtime's own script and from where its makers publish it. Returns the
  * exit status. Throws `UsageError` for what needs no installation or cannot have one.
@@ -84,12 +100,14 @@ export function installDevice(
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, '--onnxruntime-node-install=cuda12'], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: installEnvironment(),
     });
     child.stdout.pipe(io.stderr, { end: false });
     child.stderr.pipe(io.stderr, { end: false });
     child.once('error', reject);
     child.once('close', (status) => {
-      const isDone = status === 0;
+      // The script ends well too where it has found a reason to do nothing.
+      const isDone = status === 0 && existsSync(providerPath(script));
       io.stdout.write(
         isDone
           ? 'The provider is installed. It needs the libraries of CUDA 12 and cuDNN 9; `earwitness devices` tells whether it works.\n'

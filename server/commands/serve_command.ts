@@ -103,10 +103,13 @@ export async function serve(config: Config, io: ServeIo): Promise<number> {
   process.on('SIGHUP', reload);
   const heedAgain = ignoreStraySignals();
   try {
-    const ended = await fetchModels(config, io, signals);
-    if (ended !== undefined) return ended;
-    const { supervisor } = signals;
-    server = await startServer(config, io.log, supervisor === undefined ? {} : { supervisor });
+    const fetched = await unlessStopped(signals, fetchModels(config, io, signals.asked));
+    if ('status' in fetched) return fetched.status;
+    const { supervisor, asked } = signals;
+    const parts = { signal: asked, ...(supervisor === undefined ? {} : { supervisor }) };
+    const started = await unlessStopped(signals, startServer(config, io.log, parts));
+    if ('status' in started) return started.status;
+    server = started.value;
     for (const warning of server.warnings) io.stderr.write(`earwitness: ${warning}\n`);
     return await serveUntil(signals, server, io);
   } finally {
@@ -118,31 +121,34 @@ export async function serve(config: Config, io: ServeIo): Promise<number> {
   }
 }
 
-/** Has the weights there, prepared. Resolves to the exit status if the signals end it first. */
+/** Has the weights there, prepared. Throws the signal's reason. */
 async function fetchModels(
   { modelsDir, model, device }: Config,
   { stderr }: ServeIo,
-  signals: SignalWatch,
-): Promise<number | undefined> {
+  signal: AbortSignal,
+): Promise<void> {
   const ids = [model, SILERO_VAD_V5.id];
-  const { asked } = signals;
-  const fetching = ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal: asked }).then(
-    async () => {
-      if (device !== CPU)
-        await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal: asked });
-    },
-  );
+  await ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal });
+  if (device !== CPU)
+    await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal });
+}
+
+/** What the work comes to, or the exit status if the signals end it first. */
+function unlessStopped<T>(
+  { first, second, asked }: SignalWatch,
+  work: Promise<T>,
+): Promise<{ readonly value: T } | { readonly status: number }> {
   return Promise.race([
-    fetching.then(
-      () => undefined,
+    work.then(
+      (value) => ({ value }),
       async (error: unknown) => {
-        // A signal to the whole group ends npm too, and what it asks of us may still be on its way.
-        await Promise.race([signals.first, pause(LATE_MESSAGE_GRACE_MS)]);
-        if (asked.aborted) return 0;
+        // A signal to the whole group ends npm and workers too, and what it asks of us may still be on its way.
+        await Promise.race([first, pause(LATE_MESSAGE_GRACE_MS)]);
+        if (asked.aborted) return { status: 0 };
         throw error;
       },
     ),
-    signals.second.then(() => 1),
+    second.then(() => ({ status: 1 })),
   ]);
 }
 

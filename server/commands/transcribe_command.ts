@@ -117,7 +117,7 @@ async function openTarget({ url, config, log, stderr, signal }: TranscribeOption
   const ids = [model, SILERO_VAD_V5.id];
   await ensureModels({ modelsDir, ids, quiet: true, stdout: stderr, stderr, signal });
   const { startServer } = await import('../gateway.ts');
-  const server = await startServer(config, log);
+  const server = await startServer(config, log, { signal });
   try {
     await Promise.race([server.ready, abortOf(signal)]);
   } catch (error) {

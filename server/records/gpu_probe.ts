@@ -1,9 +1,10 @@
-/** Memory and utilisation of the GPUs, as `nvidia-smi` tells them; without that program, or once it fails, nothing. */
+/** Memory and utilisation of the GPUs, as `nvidia-smi` tells them; without that program, or while it fails, nothing. */
 import { execFile } from 'node:child_process';
 import { killChild } from '../../pipeline/child_kill.ts';
 import type { Cancel, Clock } from '../../pipeline/clock.ts';
 import { GPU_MAX_COUNT, GPU_PROBE_INTERVAL_MS, GPU_PROBE_MAX_MS } from '../../pipeline/limits.ts';
-import type { Telemetry } from '../../pipeline/telemetry.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
 
 const FIELDS = 'index,memory.used,memory.total,utilization.gpu';
 const MIB_BYTES = 1_048_576;
@@ -31,7 +32,8 @@ export function queryNvidiaSmi(signal: AbortSignal): Promise<string> {
 
 export interface GpuProbeOptions {
   readonly clock: Clock;
-  readonly telemetry: Telemetry;
+  readonly telemetry: Pick<Metrics, 'set' | 'forget'>;
+  readonly log: Pick<Log, 'warn'>;
   readonly query: GpuQuery;
 }
 
@@ -39,6 +41,9 @@ export class GpuProbe {
   readonly #options: GpuProbeOptions;
   readonly #closing = new AbortController();
   #cancel: Cancel | undefined;
+  /** The GPUs whose gauges are set; undefined until there was an answer. */
+  #told: readonly string[] | undefined;
+  #isFailing = false;
 
   constructor(options: GpuProbeOptions) {
     this.#options = options;
@@ -55,24 +60,41 @@ export class GpuProbe {
   }
 
   async #look(): Promise<void> {
-    const { clock, telemetry, query } = this.#options;
-    let answer: string;
+    const { clock, log, query } = this.#options;
+    let readings: readonly GpuReading[] = [];
+    const wasFailing = this.#isFailing;
     try {
-      answer = await query(this.#closing.signal);
-    } catch {
-      // No such program, no driver, or a driver that hangs: asking again would only cost.
-      return;
+      readings = parseGpus(await query(this.#closing.signal));
+      this.#isFailing = false;
+    } catch (error) {
+      // No such program, no driver, or a driver that has always hung: asking again would only cost.
+      if (this.#told === undefined || this.#closing.signal.aborted) return;
+      this.#isFailing = true;
+      if (!wasFailing)
+        log.warn('nvidia-smi fails: the gauges of the GPUs are gone until it answers', { err: error });
     }
     if (this.#closing.signal.aborted) return;
-    for (const gpu of parseGpus(answer)) {
-      const labels = { gpu: gpu.index };
-      telemetry.set('gpu_utilization_ratio', labels, gpu.utilizationRatio);
-      telemetry.set('gpu_memory_used_bytes', labels, gpu.memoryUsedBytes);
-      telemetry.set('gpu_memory_total_bytes', labels, gpu.memoryTotalBytes);
-    }
+    this.#tell(readings);
     this.#cancel = clock.after(GPU_PROBE_INTERVAL_MS, () => {
       void this.#look();
     });
+  }
+
+  /** Sets the gauges of these GPUs; those of others are gone. */
+  #tell(readings: readonly GpuReading[]): void {
+    const { telemetry } = this.#options;
+    for (const { index, utilizationRatio, memoryUsedBytes, memoryTotalBytes } of readings) {
+      telemetry.set('gpu_utilization_ratio', { gpu: index }, utilizationRatio);
+      telemetry.set('gpu_memory_used_bytes', { gpu: index }, memoryUsedBytes);
+      telemetry.set('gpu_memory_total_bytes', { gpu: index }, memoryTotalBytes);
+    }
+    const seen = readings.map(({ index }) => index);
+    for (const gpu of (this.#told ?? []).filter((index) => !seen.includes(index))) {
+      telemetry.forget('gpu_utilization_ratio', { gpu });
+      telemetry.forget('gpu_memory_used_bytes', { gpu });
+      telemetry.forget('gpu_memory_total_bytes', { gpu });
+    }
+    this.#told = seen;
   }
 }
 

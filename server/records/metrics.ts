@@ -23,6 +23,8 @@ export interface Metrics extends Telemetry {
    * collector of the same owner replaces the earlier; one that throws is counted as a rejection.
    */
   setCollector(owner: string, collect: (telemetry: Telemetry) => void): void;
+  /** The gauge has no value with these labels until it is set again. */
+  forget(name: GaugeName, labels: Labels): void;
   render(): Promise<Exposition>;
 }
 
@@ -144,6 +146,10 @@ class PrometheusMetrics implements Metrics {
     const gauge = this.#instruments.gauge.get(name);
     if (gauge === undefined) this.#reject('name');
     else if (this.#areValid(name, labels, value)) gauge.set(labels, value);
+  }
+
+  forget(name: GaugeName, labels: Labels): void {
+    this.#instruments.gauge.get(name)?.remove(labels);
   }
 
   observe(name: HistogramName, labels: unknown, value: number): void {

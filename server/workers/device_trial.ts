@@ -22,13 +22,24 @@ export interface TrialOptions {
   readonly config: ModelConfig;
   /** Instead of the worker's own. */
   readonly module?: WorkerModule | undefined;
+  /** Ends the trial; its reason is thrown when the worker has ended. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Tries one device, for no longer than a worker may take to start and a job to run. */
-export async function tryDevice(device: string, { config, module }: TrialOptions): Promise<DeviceTrial> {
+export async function tryDevice(
+  device: string,
+  { config, module, signal }: TrialOptions,
+): Promise<DeviceTrial> {
   const { phrase } = decodeCanary(findRecogniser(config.model).language, await loadDecoderFactory());
+  signal?.throwIfAborted();
   let pool: WorkerInferencePool | undefined;
-  const trial = new Promise<DeviceTrial>((resolve) => {
+  let abort = (): void => undefined;
+  const trial = new Promise<DeviceTrial>((resolve, reject) => {
+    abort = () => {
+      reject(signal?.reason as Error);
+    };
+    signal?.addEventListener('abort', abort, { once: true });
     let hasBegun = false;
     pool = new WorkerInferencePool({
       workers: [
@@ -63,6 +74,7 @@ export async function tryDevice(device: string, { config, module }: TrialOptions
   try {
     return await trial;
   } finally {
+    signal?.removeEventListener('abort', abort);
     await pool?.close();
   }
 }
@@ -88,13 +100,24 @@ export function isFastEnough({ batchMs }: { readonly batchMs: number }): boolean
   return batchMs <= BATCH_OBJECTIVE_MS;
 }
 
-/** For `auto`: the best accelerator that works and is fast enough, else the CPU; the log says why not the others. */
+/** Who is told of the choice, and what ends it. */
+export interface ChoiceOptions {
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+  readonly tryOne?: (device: string) => Promise<DeviceTrial>;
+}
+
+/**
+ * For `auto`: the best accelerator that works and is fast enough, else the CPU; the log says why not the others.
+ * Throws the signal's reason.
+ */
 export async function chooseDevice(
   config: ModelConfig,
-  log: Log,
-  tryOne: (device: string) => Promise<DeviceTrial> = (device) => tryDevice(device, { config }),
+  { log, signal, tryOne = (device) => tryDevice(device, { config, signal }) }: ChoiceOptions,
 ): Promise<string> {
   for (const device of ACCELERATORS.flatMap(devicesOf)) {
+    signal?.throwIfAborted();
+    log.info('a device is tried', { device });
     const trial = await tryOne(device);
     const fault = 'fault' in trial ? trial.fault : isFastEnough(trial) ? undefined : slowness(trial);
     if (fault === undefined) {

@@ -17,8 +17,9 @@ const channel = openWorkerChannel<InferenceReply>({
   },
   exit,
 });
-const { recogniser, warning } = await loadedOrExit(loadRecogniser(settings.recogniser), exit);
 const canary = decodeCanary(settings.language, await loadDecoderFactory());
+const loading = loadRecogniser(settings.recogniser, (candidate) => transcribeCanary(candidate, canary));
+const { recogniser, warning } = await loadedOrExit(loading, exit);
 for (let i = 0; i < (settings.canaryCount ?? 1); i++) await transcribeCanary(recogniser, canary);
 const worker = new InferenceWorker({
   recogniser,

@@ -1,10 +1,18 @@
-/** The accelerator path on a GPU that is computed in software: WebGPU (Dawn) over Vulkan on SwiftShader. */
+/**
+ * The accelerator path in earnest: 16 bits in large batches on the processor, and a GPU that is computed in software,
+ * WebGPU (Dawn) over Vulkan on SwiftShader.
+ */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { loadRecogniser } from '../../models/recogniser.ts';
+import { loadFloat, loadRecogniser } from '../../models/recogniser.ts';
+import { msToSamples } from '../../pipeline/audio.ts';
 import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
+import { transcribeOne } from '../../pipeline/single_recognition.ts';
 import { decodeCanary } from '../../server/workers/canary.ts';
+import { seededRandom } from '../support/random.ts';
+import { concat } from '../support/sound.ts';
+import { synthesise } from '../support/speech.ts';
 import { testModelsDir } from '../support/weights.ts';
 
 /** Debian's Chromium brings it. */
@@ -19,6 +27,55 @@ function missing(): string | undefined {
   if (!existsSync(SOFTWARE_DRIVER)) return `there is no ${SOFTWARE_DRIVER}: install chromium and libvulkan1`;
   return undefined;
 }
+
+const SENTENCES = [
+  'the quick brown fox jumps over the lazy dog',
+  'we will meet at the station near the old bridge',
+  'please call me back at noon, or after five',
+  'one two three four five',
+];
+const MIX_COUNT = 3;
+const ROW_COUNT = 8;
+const CLIP_MIN_MS = 1_500;
+const CLIP_MAX_MS = 8_000;
+
+describe('float graphs in 16 bits, on the processor', () => {
+  it(`[FGR3] ${MIX_COUNT} long and wide mixes: each row of a batch is what it is alone`, async () => {
+    const recogniser = await loadFloat({ ...options, threads: 2, device: 'cpu' }, ['float16']);
+    const clips = await Promise.all(SENTENCES.map((text) => synthesise(text, { voice: 'rms' })));
+    const next = seededRandom(MIX_COUNT);
+    for (let mix = 0; mix < MIX_COUNT; mix++) {
+      const rows = Array.from({ length: ROW_COUNT }, () => {
+        // Speech to its end, over and over: what is cut off in a word has no one text that is right.
+        const count = 1 + Math.floor(next() * 3);
+        const spoken = concat(
+          ...Array.from(
+            { length: count },
+            () => clips[Math.floor(next() * clips.length)] ?? new Int16Array(0),
+          ),
+        );
+        return spoken.length < msToSamples(CLIP_MIN_MS)
+          ? concat(spoken, spoken)
+          : spoken.subarray(0, msToSamples(CLIP_MAX_MS));
+      });
+      const alone: number[][] = [];
+      for (const pcm of rows) alone.push([...(await transcribeOne(recogniser, { pcm, draft: [] })).tokens]);
+      // Every other row has a draft that is right at first and wrong at the end, as an earlier hypothesis is.
+      const tasks = rows.map((pcm, row) => {
+        const tokens = alone[row] ?? [];
+        return { pcm, draft: row % 2 === 0 ? [] : [...tokens.slice(0, tokens.length >> 1), 77, 88] };
+      });
+      const { transcriptions } = await recogniser.transcribe(tasks);
+      assert.deepEqual(
+        transcriptions.map(({ hypothesis }) => hypothesis?.tokens),
+        alone,
+        `mix ${mix}`,
+      );
+      assert.ok(alone.every(({ length }) => length > 3));
+    }
+    await recogniser.close();
+  });
+});
 
 describe('WebGPU on SwiftShader', { skip: reason }, () => {
   it('[FGR6] a batch of speech has the text that the CPU gives, row by row', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Recogniser } from '../../pipeline/contracts.ts';
 import { DeviceError } from '../../pipeline/errors.ts';
+import { BATCH_REGROW_COUNT } from '../../pipeline/limits.ts';
 import { deviceFaultOf } from '../../models/device_fault.ts';
 import { Moonshine } from '../../models/moonshine.ts';
 import type { AudioTask, MoonshineEngine } from '../../models/moonshine_engine.ts';
@@ -23,13 +24,19 @@ const WORDS = {
   undefined: ['Non-zero status code returned while running Concat node', 'CUDA failure 1: invalid argument'],
 };
 
+interface Script {
+  room?: number;
+  readonly bad?: number;
+  readonly words?: string;
+}
+
 /** An engine without a model that runs at most `room` rows at once, and none that is `bad` samples long. */
 class ScriptedEngine implements MoonshineEngine {
   readonly batchMaxCount = 8;
   readonly rowCounts: number[] = [];
-  readonly #script: { readonly room?: number; readonly bad?: number; readonly words?: string };
+  readonly #script: Script;
 
-  constructor(script: { readonly room?: number; readonly bad?: number; readonly words?: string }) {
+  constructor(script: Script) {
     this.#script = script;
   }
 
@@ -77,6 +84,26 @@ describe('device faults', () => {
     assert.deepEqual(engine.rowCounts, [7, 4, 2, 2, 3]);
     assert.equal(work.halvings, 2);
     assert.equal(recogniser.batchMaxCount, 2);
+  });
+
+  it('[FLT6] after many full batches more are tried at once: memory that others took may be free again', async () => {
+    const script: Script = { room: 4 };
+    const engine = new ScriptedEngine(script);
+    const recogniser = recogniserOn(engine);
+    const run = () => recogniser.transcribe(tasks.slice(0, recogniser.batchMaxCount));
+    await run();
+    assert.equal(recogniser.batchMaxCount, 4);
+    for (let full = 0; full < BATCH_REGROW_COUNT; full++) {
+      assert.equal(recogniser.batchMaxCount, 4);
+      await recogniser.transcribe(tasks.slice(0, 3));
+      await run();
+    }
+    assert.equal(recogniser.batchMaxCount, 8);
+    await run();
+    assert.equal(recogniser.batchMaxCount, 4, 'there is still no room');
+    script.room = 8;
+    for (let full = 0; full < 3 * BATCH_REGROW_COUNT; full++) await run();
+    assert.equal(recogniser.batchMaxCount, engine.batchMaxCount);
   });
 
   it('[FLT2] a device that has no memory for one row is not used any more', async () => {

@@ -51,6 +51,12 @@ describe('shapes of batches', () => {
         () => 1 + Math.floor(next() * 400_000),
       );
       const groups = groupsByLength(lengths);
+      const firsts = groups.map((group) => Math.min(...group));
+      assert.deepEqual(
+        firsts,
+        [...firsts].sort((a, b) => a - b),
+        'what was asked for first is run first',
+      );
       assert.deepEqual(
         groups.flat().sort((a, b) => a - b),
         [...lengths.keys()],
@@ -147,6 +153,21 @@ describe('Moonshine, float graphs', () => {
     }
   });
 
+  it('[FGR7] a device that is wrong in 16 bits is given 32', async () => {
+    const tried: Recogniser[] = [];
+    const recogniser = await loadFloat(options, ['float16', 'float'], (candidate) => {
+      tried.push(candidate);
+      return Promise.reject(new Error('heard something else'));
+    });
+    assert.equal(tried.length, 1, 'there is nothing to choose after 32 bits');
+    assert.notEqual(recogniser, tried[0]);
+    const pcm = clips[1] ?? new Int16Array(0);
+    await assert.rejects(transcribeOne(tried[0] ?? recogniser, { pcm, draft: [] }), /none after close/);
+    const { text } = await transcribeOne(recogniser, { pcm, draft: [] });
+    assert.equal(text, (await transcribeOne(float, { pcm, draft: [] })).text);
+    await recogniser.close();
+  });
+
   it('[FGR4] a draft is verified in one run, and one that is all wrong changes nothing', async () => {
     const [pcm = new Int16Array(0)] = clips;
     const plain = await transcribeOne(float, { pcm, draft: [] });
@@ -156,6 +177,22 @@ describe('Moonshine, float graphs', () => {
     assert.ok(drafted.decoderSteps <= 2 && plain.decoderSteps > plain.tokens.length);
     const misled = await transcribeOne(float, { pcm, draft: new Array<number>(40).fill(29_892) });
     assert.deepEqual([misled.tokens, misled.draftAcceptedTokens], [plain.tokens, 0]);
+  });
+
+  it('[BAT10] what is run first is told first, while the rest of the batch still runs', async () => {
+    const [long = new Int16Array(0)] = clips;
+    const tasks = [long.subarray(0, msToSamples(300)), long].map((pcm) => ({ pcm, draft: [] }));
+    const heard: string[] = [];
+    let isOver = false;
+    const batch = float.transcribe(tasks, (at, { text }) => {
+      assert.ok(!isOver);
+      heard.push(`${at} ${text}`);
+    });
+    const { transcriptions } = await batch.finally(() => (isOver = true));
+    assert.deepEqual(
+      heard,
+      transcriptions.map(({ hypothesis }, at) => `${at} ${hypothesis?.text ?? 'nothing'}`),
+    );
   });
 
   it('[FGR5] silence has no words, and what is padded is counted', async () => {

@@ -11,8 +11,14 @@ class Setting {
   readonly clock = new FakeClock();
   readonly telemetry = new RecordingTelemetry();
   readonly pool = new ScriptedPool(2);
-  readonly audit = new DraftAudit(this);
+  readonly isExact: boolean;
+  readonly audit: DraftAudit;
   #jobId = 1;
+
+  constructor(isExact = true) {
+    this.isExact = isExact;
+    this.audit = new DraftAudit(this);
+  }
 
   /** Runs so many jobs that had a draft, or none, one after the other. */
   async run(count: number, draft: readonly number[] = [7]): Promise<void> {
@@ -71,6 +77,12 @@ void describe('the audit of drafts', () => {
     setting.pool.first.succeed(hypothesisOf('busy'));
     await busy;
     assert.deepEqual((await setting.audited()).job.draft, []);
+  });
+
+  it('[DRA5] on accelerators nothing is made again', async () => {
+    const setting = new Setting(false);
+    await setting.run(3 * DRAFT_AUDIT_EVERY_COUNT);
+    assert.equal(setting.clock.timerCount, 0);
   });
 
   it('[DRA4] closing leaves nothing behind', async () => {

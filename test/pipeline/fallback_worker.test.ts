@@ -6,6 +6,7 @@ import { FallbackWorker } from '../../pipeline/fallback_worker.ts';
 import {
   DEVICE_DEATH_MAX_COUNT,
   DEVICE_PROBE_INTERVAL_MS,
+  JOB_DEATH_MAX_COUNT,
   RESTART_INTENSITY_WINDOW_MS,
 } from '../../pipeline/limits.ts';
 import type { DeathCause, WorkerDeath } from '../../pipeline/supervised_worker.ts';
@@ -78,7 +79,7 @@ class Setting {
 describe('device policy', () => {
   const READY = { atMs: 100_000, wasReady: true };
 
-  it('[DEV1] a device is given up at the first failed start or refusal, or at the third death in the window, with the reason', () => {
+  it('[DEV1] a device is given up at the first failed start or refusal, or at the fourth death in the window, with the reason', () => {
     const failedStart = judgeDevice([], { ...death('start', 1), ...READY, wasReady: false });
     assert.equal(failedStart.fallback, 'its worker did not start: no such kernel');
     const refused = judgeDevice([], { ...death('start', EXIT_CONFIG), ...READY, wasReady: false });
@@ -91,10 +92,19 @@ describe('device policy', () => {
     }
   });
 
+  it('[DEV1] one poisonous utterance, which ends a batch and then workers of its own, does not cost a device', () => {
+    let diedAtMs: readonly number[] = [];
+    for (let i = 0; i < 1 + JOB_DEATH_MAX_COUNT; i++) {
+      const verdict = judgeDevice(diedAtMs, { ...death('signal'), ...READY, atMs: READY.atMs + i });
+      assert.equal(verdict.fallback, undefined);
+      diedAtMs = verdict.diedAtMs;
+    }
+  });
+
   it('[DEV2] deaths far apart and workers that we replaced ourselves are not held against it', () => {
     let diedAtMs: readonly number[] = [];
     for (let i = 0; i < 20; i++) {
-      const atMs = READY.atMs + (i * RESTART_INTENSITY_WINDOW_MS) / (DEVICE_DEATH_MAX_COUNT - 1);
+      const atMs = READY.atMs + i * Math.ceil(RESTART_INTENSITY_WINDOW_MS / (DEVICE_DEATH_MAX_COUNT - 1));
       const verdict = judgeDevice(diedAtMs, { ...death('signal'), ...READY, atMs });
       assert.equal(verdict.fallback, undefined);
       diedAtMs = verdict.diedAtMs;

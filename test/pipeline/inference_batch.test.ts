@@ -97,4 +97,45 @@ describe('inference pool: batches', () => {
     assert.equal(setting.pool.freeCount, 2);
     await setting.pool.close();
   });
+
+  it('[BAT5] what is taken at once can grow again, and a new process is given what the first was', async () => {
+    const setting = await PoolSetting.ready(1, 0, { batchMaxCount: 4 });
+    const work = { samples: 1, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+    const runFull = async (batchMaxCount: number): Promise<void> => {
+      const jobs = Array.from({ length: setting.pool.freeCount }, () => setting.run());
+      await settle();
+      setting.launcher.last.reply({ type: 'batchDone', work, batchMaxCount });
+      for (const { jobId } of jobs) setting.answer(jobId);
+    };
+    await runFull(1);
+    assert.equal(setting.pool.freeCount, 1);
+    await runFull(4);
+    assert.equal(setting.pool.freeCount, 2);
+    await runFull(1);
+    const { outcome } = setting.run();
+    setting.launcher.last.end({ signal: 'SIGSEGV' });
+    await outcome;
+    await setting.clock.advance(1_000);
+    assert.equal(setting.pool.freeCount, 4);
+    await setting.pool.close();
+  });
+
+  it('[BAT7] jobs that are answered before the batch is over and those after are together charged for all of it', async () => {
+    const setting = await PoolSetting.ready(1, 0, { batchMaxCount: 4 });
+    const jobs = [setting.run(), setting.run(), setting.run(), setting.run()];
+    const chargedMs: number[] = [];
+    const answer = async ({ jobId, outcome }: (typeof jobs)[number], atMs: number): Promise<void> => {
+      setting.answer(jobId);
+      const heard = await outcome;
+      chargedMs.push(atMs * ('slotShare' in heard ? (heard.slotShare ?? 1) : 1));
+    };
+    await setting.clock.advance(80);
+    for (const job of jobs.slice(0, 2)) await answer(job, 80);
+    await setting.clock.advance(20);
+    const work = { samples: 1, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+    setting.launcher.last.reply({ type: 'batchDone', work, batchMaxCount: 4 });
+    for (const job of jobs.slice(2)) await answer(job, 100);
+    assert.deepEqual(chargedMs, [20, 20, 30, 30]);
+    await setting.pool.close();
+  });
 });

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { msToSamples } from '../../pipeline/audio.ts';
-import type { TranscriptionError } from '../../pipeline/errors.ts';
+import { EXIT_DEVICE, type TranscriptionError } from '../../pipeline/errors.ts';
 import { JOB_DEATH_MAX_COUNT } from '../../pipeline/limits.ts';
+import { PoisonMemory } from '../../pipeline/poison_memory.ts';
 import { Scheduler, type FinalRequest } from '../../pipeline/scheduler.ts';
 import { settle } from '../support/fake_clock.ts';
 import { PoolSetting } from '../support/pool_setting.ts';
@@ -18,11 +19,14 @@ const RESTART_MS = 1_000;
 class BatchSetting {
   readonly outcomes = new Map<number, string>();
   readonly scheduler: Scheduler;
+  readonly memory: PoisonMemory;
   readonly setting: PoolSetting;
 
   private constructor(setting: PoolSetting) {
     this.setting = setting;
+    this.memory = new PoisonMemory({ clock: setting.clock });
     this.scheduler = new Scheduler({
+      poisonMemory: this.memory,
       pool: setting.pool,
       clock: setting.clock,
       telemetry: new RecordingTelemetry(),
@@ -126,6 +130,42 @@ describe('scheduler: batches', () => {
     );
     // Once in company, which is held against nobody, and as often alone as anybody may.
     assert.equal(of.setting.deaths.length, 1 + JOB_DEATH_MAX_COUNT);
+    await of.setting.pool.close();
+  });
+
+  it('[BAT7] a batch that is lost costs the slot its time once, however many rows it had', async () => {
+    const of = await BatchSetting.ready(4);
+    const partial = new FakeSource(msToSamples(700));
+    of.final(300);
+    await settle();
+    of.scheduler.addSource(partial);
+    await of.setting.clock.advance(INTERVAL_MS);
+    for (const ms of [400, 500, 600]) of.final(ms);
+    await of.play();
+    assert.deepEqual(of.running, [400, 500, 600, 700]);
+    const before = { ...of.scheduler.slotMs };
+    await of.setting.clock.advance(200);
+    of.setting.launcher.last.end({ signal: 'SIGSEGV' });
+    await settle();
+    const { final, partial: partialMs } = of.scheduler.slotMs;
+    // It began with the wait of `play`, in which nothing was answered.
+    const lostMs = RESTART_MS + 200;
+    assert.deepEqual([final - before.final, partialMs - before.partial], [(lostMs * 3) / 4, lostMs / 4]);
+    await of.setting.pool.close();
+  });
+
+  it('[DEV16] the loss of a device is not held against the audio that was on it: its final still comes', async () => {
+    const of = await BatchSetting.ready(1);
+    of.final(400);
+    for (let losses = 0; losses < JOB_DEATH_MAX_COUNT; losses++) {
+      await settle();
+      assert.deepEqual(of.running, [400]);
+      of.setting.launcher.last.end({ code: EXIT_DEVICE });
+      await of.setting.clock.advance(RESTART_MS);
+    }
+    await of.play();
+    assert.equal(of.outcomes.get(400), 'heard 400');
+    assert.equal(of.memory.judge(new Int16Array(msToSamples(400)).fill(400)), 'clean');
     await of.setting.pool.close();
   });
 });

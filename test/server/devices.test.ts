@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { UsageError } from '../../pipeline/errors.ts';
 import { BATCH_OBJECTIVE_MS } from '../../pipeline/limits.ts';
 import { describeDeviceFault } from '../../server/workers/device_advice.ts';
@@ -15,6 +15,12 @@ import { temporaryFolder, type TemporaryFolder } from '../support/faulty_worker.
 import { KeptLog } from '../support/real_server.ts';
 import { testModelsDir } from '../support/weights.ts';
 
+/** A script that says what it was told: its arguments, then what of the environment the runtime's own would heed. */
+const TELL_FLAGS = `
+  const heeded = /onnxruntime|npm_config_local_prefix|npm_package_json/i;
+  const told = Object.entries(process.env).filter(([name]) => heeded.test(name)).map((entry) => entry.join('='));
+  console.log([...process.argv.slice(2), ...told].join(' '));
+`;
 const config = {
   model: 'moonshine-tiny-en',
   modelsDir: testModelsDir(),
@@ -82,12 +88,13 @@ describe('devices', () => {
       tried.push(device);
       return Promise.resolve(trials[device] ?? { device, fault: 'none here' });
     };
-    assert.equal(await chooseDevice(config, log, tryOne), 'coreml');
+    assert.equal(await chooseDevice(config, { log, tryOne }), 'coreml');
     assert.deepEqual(tried, ['cuda:0', 'dml:0', 'coreml']);
-    const reasons = log.lines.map(({ fields }) => `${String(fields['device'])} ${String(fields['reason'])}`);
+    const refusals = log.lines.filter(({ fields }) => 'reason' in fields);
+    const reasons = refusals.map(({ fields }) => `${String(fields['device'])} ${String(fields['reason'])}`);
     assert.match(reasons.join('\n'), /cuda:0 not installed\ndml:0 works, but takes 1500 ms/);
     delete trials['coreml'];
-    assert.equal(await chooseDevice(config, log, tryOne), 'cpu');
+    assert.equal(await chooseDevice(config, { log, tryOne }), 'cpu');
   });
 });
 
@@ -124,20 +131,52 @@ describe('devices, with real processes', () => {
     }
   });
 
-  it('[DEV15] `devices install` runs the script of the runtime, and tells how it ended', async () => {
-    for (const [exit, words] of [
-      [0, /is installed/],
-      [3, /was not installed: check the network/],
+  it('[DEV14] a trial that is cut short ends its worker and throws the reason', async () => {
+    const healthFile = join(folder.path, 'device');
+    await setDeviceHealth(healthFile, 'well');
+    const stop = new AbortController();
+    const trial = tryDevice(FAKE_DEVICE, {
+      config,
+      module: fakeDeviceWorker(healthFile),
+      signal: stop.signal,
+    });
+    setImmediate(() => {
+      stop.abort(new Error('asked to stop'));
+    });
+    await assert.rejects(trial, /asked to stop/);
+  });
+
+  it('[DEV15] `devices install` runs the script of the runtime, whatever npm has set, and tells how it ended', async (test) => {
+    const skipping = { ONNXRUNTIME_NODE_INSTALL: 'skip', npm_config_onnxruntime_node_install: 'skip' };
+    const before = { ...process.env };
+    test.after(() => {
+      process.env = before;
+    });
+    Object.assign(process.env, skipping, {
+      npm_config_local_prefix: '/x',
+      npm_package_json: '/x/package.json',
+    });
+    const provider = 'bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so';
+    for (const [end, words] of [
+      ['', /was not installed/],
+      ['process.exitCode = 3;', /was not installed: check the network/],
+      [
+        `require('node:fs').writeFileSync(require('node:path').join(__dirname, '../${provider}'), '');`,
+        /is installed/,
+      ],
     ] as const) {
-      const script = join(folder.path, `script-${exit}.cjs`);
-      await writeFile(script, `console.log(process.argv.slice(2).join()); process.exitCode = ${exit};`);
+      await mkdir(join(folder.path, 'script'), { recursive: true });
+      await mkdir(join(folder.path, dirname(provider)), { recursive: true });
+      const script = join(folder.path, 'script', 'install.cjs');
+      await writeFile(script, `${TELL_FLAGS}${end}`);
       const [stdout, stderr] = [new PassThrough(), new PassThrough()];
       const status = await installDevice('cuda', { stdout, stderr, system: 'linux/x64', script });
       stdout.end();
       stderr.end();
-      assert.equal(status, exit === 0 ? 0 : 1);
-      assert.match(await text(stdout), words);
-      assert.equal(await text(stderr), '--onnxruntime-node-install=cuda12\n');
+      const told = await text(stdout);
+      assert.match(told, words);
+      assert.equal(status, /is installed/.test(told) ? 0 : 1);
+      assert.equal(await text(stderr), '--onnxruntime-node-install=cuda12 ONNXRUNTIME_NODE_INSTALL=cuda12\n');
     }
     const io = { stdout: new PassThrough(), stderr: new PassThrough() };
     assert.throws(() => installDevice('webgpu', io), UsageError);

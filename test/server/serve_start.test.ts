@@ -138,6 +138,14 @@ describe('serve, told to stop before it is ready', { skip: process.platform === 
     assert.equal(await serve.ended(), 0, serve.stderr);
   });
 
+  it('[CLI10] while devices are tried: status 0, and no other is tried', async (test) => {
+    const serve = new Serve(test, { modelsDir: testModelsDir(), args: ['--device', 'auto'] });
+    await serve.said(/a device is tried/);
+    serve.kill('SIGTERM', 'process');
+    assert.equal(await serve.ended(), 0, serve.stderr);
+    assert.doesNotMatch(serve.stderr, /transport chosen/);
+  });
+
   for (const args of [[], ['--no-supervise']]) {
     it(`[CLI12] signals that are no request to stop do not end it (${args[0] ?? 'supervised'})`, async (test) => {
       const serve = new Serve(test, { modelsDir: testModelsDir(), args });

@@ -15,6 +15,10 @@ export class RecordingTelemetry implements Telemetry {
     this.#gauges.set(keyOf(name, labels), value);
   }
 
+  forget<N extends GaugeName>(name: N, labels: LabelsOf<N>): void {
+    this.#gauges.delete(keyOf(name, labels));
+  }
+
   observe<N extends HistogramName>(name: N, labels: LabelsOf<N>, value: number): void {
     const key = keyOf(name, labels);
     this.#observed.set(key, [...(this.#observed.get(key) ?? []), value]);
