@@ -380,7 +380,7 @@ export const TRACE_AUDIO_GAP_MS = 1_000;
 export const TRACE_ENDED_MAX_COUNT = 64;
 /** Spans that may wait for the collector of traces; what comes on top is dropped and counted. */
 export const OTLP_QUEUE_MAX_COUNT = 2_048;
-/** Most spans of one request, how often they are sent, and the time that a request may take. */
+/** Most spans of one request, how often they are sent, and the time that a request, or all of them at the end, may take. */
 export const OTLP_BATCH_MAX_COUNT = 512;
 export const OTLP_FLUSH_INTERVAL_MS = 5_000;
 export const OTLP_REQUEST_MAX_MS = 5_000;
@@ -532,6 +532,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     STOP_ASK_MAX_MS + STOP_TERM_MAX_MS + STOP_KILL_MAX_MS + DISK_WAIT_MAX_MS,
     GATEWAY_END_MAX_MS,
     'a gateway can end its workers and write what is known of them',
+  ],
+  [
+    OTLP_REQUEST_MAX_MS + DISK_WAIT_MAX_MS,
+    GATEWAY_END_MAX_MS,
+    'the last spans are sent while the workers end, before what is known of those is written',
   ],
   [HANDSHAKE_MAX_MS, CROWDED_RETRY_AFTER_SECONDS * 1_000, 'who is told to come back finds room'],
   [CLOSE_MAX_MS, DRAIN_MAX_MS, 'the last connections have gone when a drain ends'],
