@@ -100,6 +100,7 @@ class LoadProcess {
   /** Whoever waits for the next answer. */
   #answered:
     { readonly resolve: (news: LoadNews) => void; readonly reject: (error: Error) => void } | undefined;
+  #end: InferenceError | undefined;
 
   constructor(part: LoadPart, listener: ProcessListener) {
     this.#part = part;
@@ -112,10 +113,10 @@ class LoadProcess {
       this.#onNews(news);
     });
     this.#child.on('exit', (code, signal) => {
-      const how = signal ?? `status ${code ?? 0}`;
-      this.#answered?.reject(
-        new InferenceError('worker_died', `a process that generates load ended: ${how}`),
-      );
+      this.#onEnd(signal ?? `status ${code ?? 0}`);
+    });
+    this.#child.on('error', ({ message }) => {
+      this.#onEnd(message);
     });
   }
 
@@ -140,8 +141,15 @@ class LoadProcess {
   #ask(order: LoadOrder): Promise<LoadNews> {
     return new Promise((resolve, reject) => {
       this.#answered = { resolve, reject };
-      this.#child.send(order);
+      if (this.#end === undefined) this.#child.send(order);
+      else reject(this.#end);
     });
+  }
+
+  /** It may end while nobody waits for it: whoever asks next is told. */
+  #onEnd(how: string): void {
+    this.#end ??= new InferenceError('worker_died', `a process that generates load ended: ${how}`);
+    this.#answered?.reject(this.#end);
   }
 
   #onNews(news: LoadNews): void {
