@@ -72,7 +72,8 @@ export function totalWordErrorRate(answers: readonly Answer[]): number {
   return edits / words;
 }
 
-function overlaps(final: Final, sentence: SpokenSentence): boolean {
+/** Whether a final is of audio in which this sentence was said. */
+export function overlaps(final: Final, sentence: SpokenSentence): boolean {
   return final.startAudioMs < sentence.endAudioMs && final.endAudioMs > sentence.startAudioMs;
 }
 

@@ -61,10 +61,10 @@ export async function runPart(
   options: PartOptions,
 ): Promise<LoadRecord> {
   const { clock, originMs, signal, onProgress } = options;
-  const lateness = new Latencies();
+  const [lateness, partialGaps] = [new Latencies(), new Latencies()];
   const pacer = new Pacer(clock);
   const sessions = openSessions({ plan, remainder }, material, {
-    ...{ clock, originMs, lateness },
+    ...{ clock, originMs, lateness, partialGaps },
     onChange: () => {
       pacer.wake();
     },
@@ -88,6 +88,7 @@ export async function runPart(
   return {
     sessions: sessions.flatMap(({ record }) => record ?? []),
     lateness: lateness.encode(),
+    partialGaps: partialGaps.encode(),
     cpuMs: (user + system) / 1_000,
     elapsedMs: clock.nowMs() - originMs,
   };
@@ -100,6 +101,7 @@ function openSessions(
     readonly clock: Clock;
     readonly originMs: number;
     readonly lateness: Latencies;
+    readonly partialGaps: Latencies;
     readonly onChange: () => void;
   },
 ): LoadSession[] {

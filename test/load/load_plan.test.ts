@@ -18,10 +18,9 @@ const PLAN: LoadPlan = {
 };
 
 function emptyReport(): ReturnType<typeof reportLoad> {
-  const lateness = new Latencies().encode();
-  return reportLoad(PLAN, [{ sessions: [], lateness, cpuMs: 0, elapsedMs: 10_000 }], {
-    wasInterrupted: false,
-  });
+  const none = new Latencies().encode();
+  const record = { sessions: [], lateness: none, partialGaps: none, cpuMs: 0, elapsedMs: 10_000 };
+  return reportLoad(PLAN, [record], { wasInterrupted: false });
 }
 
 describe('what a load is made of', () => {
