@@ -174,8 +174,9 @@ void describe('everything in deploy/', () => {
   it('[DEP19] with its workers at rest a container has room for sessions, however many cores the machine has', () => {
     const readme = readFileSync(new URL('README.md', ROOT), 'utf8');
     const [, inferenceMb = '', audioMb = ''] =
-      /inference worker takes about (\d+) MB, each audio worker and the gateway about (\d+) MB/.exec(readme) ??
-      [];
+      /inference worker takes about (\d+) MB, each audio worker and the gateway about (\d+) MB/.exec(
+        readme,
+      ) ?? [];
     const server = at(readYaml('compose.yaml')[0], 'services', 'earwitness');
     const pod = at(readYaml('kubernetes/deployment.yaml')[0], 'spec', 'template', 'spec');
     const containers = [
