@@ -150,6 +150,11 @@ void describe('session chronicle', () => {
     const session = sessionSpan(REPORT);
     assert.equal(session.traceId, SESSION_ID.replaceAll('-', ''));
     assert.equal(utterance?.parentSpanId, session.spanId);
+    const dialect = { key: 'earwitness.dialect', value: { stringValue: 'native' } };
+    assert.deepEqual(
+      session.attributes.find(({ key }) => key === dialect.key),
+      dialect,
+    );
     for (const part of parts) assert.equal(part.parentSpanId, utterance.spanId);
     assert.deepEqual(
       parts.map(({ name, status }) => [name, status?.code]),
