@@ -1,13 +1,11 @@
 /** Which finals answer which sentences, and what is wrong with them. */
+import { LOAD_OWN_WORD_ERROR_MAX_RATIO } from '../../pipeline/limits.ts';
 import type { HeardEvent } from './load_dialect.ts';
 import type { Heard, SessionRecord } from './session_record.ts';
 import type { SpokenSentence } from './session_script.ts';
 import { normalisedWords, wordEditCount, wordErrorRate } from './word_error_rate.ts';
 
 export type Final = Extract<HeardEvent, { type: 'final' }>;
-
-/** Above this a text is not the sentence of its place. */
-const OWN_WORD_ERROR_MAX_RATE = 0.5;
 
 /** A sentence and the finals in its place. */
 export interface Answer {
@@ -79,7 +77,7 @@ export function overlaps(final: Final, sentence: SpokenSentence): boolean {
 
 function isCrossed(answer: Answer, answers: readonly Answer[]): boolean {
   const own = wordErrorRate(answer.sentence.text, answer.text);
-  if (answer.text === '' || own <= OWN_WORD_ERROR_MAX_RATE) return false;
+  if (answer.text === '' || own <= LOAD_OWN_WORD_ERROR_MAX_RATIO) return false;
   return answers.some(
     ({ session, sentence }) => session !== answer.session && wordErrorRate(sentence.text, answer.text) < own,
   );

@@ -8,13 +8,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { killChild } from '../../pipeline/child_kill.ts';
+import { LOAD_SYNTHESIS_MAX_ATTEMPTS } from '../../pipeline/limits.ts';
 import { readWav } from '../commands/wav_file.ts';
 
 /** Voices that speak at 16 kHz: a woman, two men (one Scottish), and the buzzing diphone voice. */
 export type Voice = 'slt' | 'rms' | 'awb' | 'kal16';
-
-/** The synthesiser's process was seen to crash now and then; a sentence is tried on this many of them. */
-const ATTEMPT_COUNT = 3;
 
 interface Order {
   readonly text: string;
@@ -61,7 +59,7 @@ export class Synthesiser {
         await this.#ask(order);
         return;
       } catch (error) {
-        if (attempt === ATTEMPT_COUNT) throw error;
+        if (attempt === LOAD_SYNTHESIS_MAX_ATTEMPTS) throw error;
       }
     }
   }
