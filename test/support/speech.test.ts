@@ -9,7 +9,7 @@ import { Synthesiser } from '../../server/load/synthesiser.ts';
 import { concat, hum, mix, silence, tone, whiteNoise } from './sound.ts';
 import { synthesise } from './speech.ts';
 
-const LEAVING_CHILD = new URL('leaving_child.js', import.meta.url).href;
+const LEAVING_CHILD = new URL('leaving_child_main.js', import.meta.url).href;
 /** Enough for a process that leaves to have left. */
 const LEAVING_MS = 500;
 
