@@ -454,11 +454,11 @@ export const LOAD_STAGES_MAX_COUNT = 64;
 export const LOAD_MAX_MS = 3 * 60 * 60 * 1_000;
 /** Different sentences that are spoken; synthesis takes 0.1 s for each. Two sessions say the same at once only beyond so many who speak. */
 export const LOAD_SENTENCES_MAX_COUNT = 256;
-/** Sentences that are said again and again at the least, so that few sessions do not say the same all the time; with more sessions, as many as there are sessions. */
+/** Sentences that are said again and again at the least; with more sessions, as many as there are sessions. */
 export const LOAD_SENTENCES_MIN_COUNT = 32;
 /** Processes of the synthesiser that a sentence is tried on: one was seen to crash now and then. */
 export const LOAD_SYNTHESIS_MAX_ATTEMPTS = 3;
-/** Share of wrong words above which a text is not the sentence of its place: a misheard one is well below. */
+/** Share of wrong words above which a text is not the sentence of its place. */
 export const LOAD_OWN_WORD_ERROR_MAX_RATIO = 0.5;
 /** Time that the processes of a load test have to hear when they are to begin. */
 export const LOAD_BEGIN_DELAY_MS = 500;
@@ -483,7 +483,7 @@ export const LOAD_BACKLOG_MAX_MS = 20_000;
 export const LOAD_UNSENT_MAX_BYTES = 1_024 * 1_024;
 /** Longest latency that a load test tells from a longer one. */
 export const LOAD_LATENCY_MAX_MS = 60 * 60 * 1_000;
-/** Share of the capacity to which it is found: two runs of one load differ by more. */
+/** Share of the capacity to which it is found: enough to plan with. */
 export const LOAD_CAPACITY_PRECISION_RATIO = 0.05;
 /** Trials of a search for the capacity: doubling to LOAD_SESSIONS_MAX_COUNT takes 15, halving the last step to a twentieth 5. */
 export const LOAD_TRIALS_MAX_COUNT = 20;

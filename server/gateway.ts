@@ -285,10 +285,8 @@ class Gateway {
     this.#draftAudit.close();
     await Promise.all([this.#clients.close(), this.#voskClients?.close()]);
     // No session is left that could add a span.
-    await Promise.all([
-      ...[this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()],
-      this.#spans?.close(),
-    ]);
+    const pools = [this.#audioPool.close(), this.#inferencePool.close()];
+    await Promise.all([this.#admin.close(), ...pools, this.#spans?.close()]);
     await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
   }
 

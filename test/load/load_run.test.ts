@@ -151,7 +151,8 @@ void describe('a load test against a server that answers when it is told to', ()
     const server = await startStub(test);
     const { NODE_OPTIONS = '' } = process.env;
     test.after(() => Object.assign(process.env, { NODE_OPTIONS }));
-    process.env['NODE_OPTIONS'] = `--import ${new URL('../support/leaving_child_main.js', import.meta.url).href}`;
+    process.env['NODE_OPTIONS'] =
+      `--import ${new URL('../support/leaving_child_main.js', import.meta.url).href}`;
     await assert.rejects(
       runLoad(planOf(server, { processCount: 2 })),
       /a process that generates load ended: status 3/,
