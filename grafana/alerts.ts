@@ -96,7 +96,7 @@ function saturationAlerts(span: Span): readonly Alert[] {
       meaning:
         'Clients are told to try again; with other instances that have room, nobody notices more than a delay.',
       action:
-        '1. Headroom in Fleet: do the others have room? Then the load balancer should look at /readyz. 2. Else add an instance.',
+        '1. Headroom in Fleet: do the others have room? Then the load balancer should try the next on a 503, as deploy/nginx.conf does; /readyz stays 200 for the sessions that are there. 2. Else add an instance.',
       dashboard: FLEET,
     },
     {

@@ -382,7 +382,7 @@ export const TRACE_AUDIO_GAP_MS = 1_000;
 export const TRACE_ENDED_MAX_COUNT = 64;
 /** Spans that may wait for the collector of traces; what comes on top is dropped and counted. */
 export const OTLP_QUEUE_MAX_COUNT = 2_048;
-/** Most spans of one request, how often they are sent, and the time that a request may take. */
+/** Most spans of one request, how often they are sent, and the time that a request, or all of them at the end, may take. */
 export const OTLP_BATCH_MAX_COUNT = 512;
 export const OTLP_FLUSH_INTERVAL_MS = 5_000;
 export const OTLP_REQUEST_MAX_MS = 5_000;
@@ -456,6 +456,16 @@ export const LOAD_STAGES_MAX_COUNT = 64;
 export const LOAD_MAX_MS = 3 * 60 * 60 * 1_000;
 /** Different sentences that are spoken; synthesis takes 0.1 s for each. Two sessions say the same at once only beyond so many who speak. */
 export const LOAD_SENTENCES_MAX_COUNT = 256;
+/** Sentences that are said again and again at the least; with more sessions, as many as there are sessions. */
+export const LOAD_SENTENCES_MIN_COUNT = 32;
+/** Processes of the synthesiser that a sentence is tried on: one was seen to crash now and then. */
+export const LOAD_SYNTHESIS_MAX_ATTEMPTS = 3;
+/** Share of wrong words above which a text is not the sentence of its place. */
+export const LOAD_OWN_WORD_ERROR_MAX_RATIO = 0.5;
+/** Time that the processes of a load test have to hear when they are to begin. */
+export const LOAD_BEGIN_DELAY_MS = 500;
+/** How often whoever watches a load test is told of it: a terminal shows no more. */
+export const LOAD_PROGRESS_INTERVAL_MS = 500;
 /** Time a session of a load test has to be opened by the server … */
 export const LOAD_OPEN_MAX_MS = 30_000;
 /** … and, after its last audio, to be given what it is owed: enough to tell late from lost, also where the server gives a final up. */
@@ -475,6 +485,8 @@ export const LOAD_BACKLOG_MAX_MS = 20_000;
 export const LOAD_UNSENT_MAX_BYTES = 1_024 * 1_024;
 /** Longest latency that a load test tells from a longer one. */
 export const LOAD_LATENCY_MAX_MS = 60 * 60 * 1_000;
+/** Share of the capacity to which it is found: enough to plan with. */
+export const LOAD_CAPACITY_PRECISION_RATIO = 0.05;
 /** Trials of a search for the capacity: doubling to LOAD_SESSIONS_MAX_COUNT takes 15, halving the last step to a twentieth 5. */
 export const LOAD_TRIALS_MAX_COUNT = 20;
 /** Time between two trials: the server has forgotten the load of the one before. */
@@ -539,6 +551,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     GATEWAY_END_MAX_MS,
     'a gateway can end its workers and write what is known of them',
   ],
+  [
+    OTLP_REQUEST_MAX_MS + DISK_WAIT_MAX_MS,
+    GATEWAY_END_MAX_MS,
+    'the last spans are sent while the workers end, before what is known of those is written',
+  ],
   [HANDSHAKE_MAX_MS, CROWDED_RETRY_AFTER_SECONDS * 1_000, 'who is told to come back finds room'],
   [CLOSE_MAX_MS, DRAIN_MAX_MS, 'the last connections have gone when a drain ends'],
   [KEYS_MAX_COUNT * 500, KEYS_FILE_MAX_BYTES, 'all keys fit the file'],
@@ -575,6 +592,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
     'the server says what it could not do before a load test gives up',
   ],
   [FINAL_WAIT_MAX_MS, LOAD_FINISH_MAX_MS, 'a final that was given up comes before a load test gives up'],
+  [
+    LOAD_SENTENCES_MIN_COUNT,
+    LOAD_SENTENCES_MAX_COUNT,
+    'there are as many sentences as are wanted at the least',
+  ],
   [LOAD_BACKLOG_MAX_MS, AHEAD_OF_REALTIME_MAX_MS, 'a load test that reconnects is not throttled'],
   [
     LOAD_SAMPLE_INTERVAL_MS * LOAD_WINDOW_COUNT,

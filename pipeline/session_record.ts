@@ -14,7 +14,7 @@ export interface SessionRecordOptions {
   readonly clock: Clock;
   /** Default: one of its own. */
   readonly trace?: SessionTrace;
-  readonly settings: Pick<SessionSettings, 'endpointing'>;
+  readonly settings: Pick<SessionSettings, 'endpointing' | 'dialect'>;
 }
 
 export class SessionRecord {
@@ -87,7 +87,7 @@ export class SessionRecord {
   finalSent(utterance: Utterance, end: NonNullable<Utterance['end']>, outcome: SettledText['outcome']): void {
     const { telemetry, clock, settings } = this.#options;
     const latencyMs = clock.nowMs() - end.decidedAtMs;
-    telemetry.count('utterances_total', { outcome });
+    telemetry.count('utterances_total', { dialect: settings.dialect, outcome });
     telemetry.observe('final_latency_seconds', {}, latencyMs / 1_000);
     // Where silence ended it, the voice ended so much audio before the decision, within a frame.
     if (end.reason === 'silence') {

@@ -141,8 +141,8 @@ export const METRICS = {
   },
   utterances_total: {
     kind: 'counter',
-    help: 'Utterances by how they ended: with text, without, or failed.',
-    labels: { outcome: ['text', 'empty', 'failed'] },
+    help: 'Utterances by the dialect of their session and how they ended: with text, without, or failed.',
+    labels: { dialect: DIALECTS, outcome: ['text', 'empty', 'failed'] },
   },
   suppressed_texts_total: {
     kind: 'counter',

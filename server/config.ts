@@ -239,7 +239,8 @@ function contradictions(config: Config): readonly string[] {
   return faults;
 }
 
-/** A value as it is shown to an operator: on one line, strings quoted, cut where it gets long. */
+/** A value as it is shown to an operator: on one line, strings quoted, cut where it gets long, an address without its user. */
 function shown(value: unknown): string {
-  return inspect(value, { breakLength: Infinity, depth: 1, maxArrayLength: 5, maxStringLength: 100 });
+  const bare = typeof value === 'string' ? value.replace(/:\/\/.*@/, '://…@') : value;
+  return inspect(bare, { breakLength: Infinity, depth: 1, maxArrayLength: 5, maxStringLength: 100 });
 }

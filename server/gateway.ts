@@ -288,8 +288,10 @@ class Gateway {
     this.#scheduler.close();
     this.#draftAudit.close();
     await Promise.all([this.#clients.close(), this.#voskClients?.close()]);
-    await Promise.all([this.#admin.close(), this.#audioPool.close(), this.#inferencePool.close()]);
-    await Promise.all([this.#crashReports.close(), this.#quarantine.close(), this.#spans?.close()]);
+    // No session is left that could add a span.
+    const pools = [this.#audioPool.close(), this.#inferencePool.close()];
+    await Promise.all([this.#admin.close(), ...pools, this.#spans?.close()]);
+    await Promise.all([this.#crashReports.close(), this.#quarantine.close()]);
   }
 
   #createPort(transport: Transport, spoken: Pick<ClientPortOptions, 'dialects' | 'page'>): ClientPort {

@@ -83,10 +83,17 @@ function name(what: string): z.ZodType<string> {
   return z.string({ error }).regex(/^\S(.*\S)?$/, { error });
 }
 
-const ADDRESS_RULE = 'expected an http or https address';
+/** A user in it is refused: `fetch` takes no such address, and what is in it reaches the log. */
+const ADDRESS_RULE = 'expected an http or https address without a user and password';
 const httpAddress = z
   .string({ error: ADDRESS_RULE })
-  .refine((text) => text === '' || (/^https?:/.test(text) && URL.canParse(text)), { error: ADDRESS_RULE });
+  .refine((text) => text === '' || isBareAddress(text), { error: ADDRESS_RULE });
+
+function isBareAddress(text: string): boolean {
+  if (!/^https?:/.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
+}
 
 const isTrue: z.ZodType<boolean> = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),

@@ -44,7 +44,7 @@ export function withLoadFlags(command: Command): Command {
     .option('--seed <number>', 'the same seed gives the same load', '1')
     .option('--processes <count>', 'processes that generate the load', '1')
     .option('--retry', 'ask again where a session is refused (429, 503), when told to', false)
-    .option('--assert <list>', 'status 1 unless all hold, such as true_end_p95<1s,lost=0,wer<=10%')
+    .option('--assert <list>', 'status 1 unless all hold, such as true_end_p95<1s,lost=0,refused=0,wer<=10%')
     .option('--find-capacity', 'look for the most sessions that keep what is asserted', false)
     .option('--json <file>', 'write the report as JSON')
     .option('--html <file>', 'write the report as a page with charts');

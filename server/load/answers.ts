@@ -1,13 +1,11 @@
 /** Which finals answer which sentences, and what is wrong with them. */
+import { LOAD_OWN_WORD_ERROR_MAX_RATIO } from '../../pipeline/limits.ts';
 import type { HeardEvent } from './load_dialect.ts';
 import type { Heard, SessionRecord } from './session_record.ts';
 import type { SpokenSentence } from './session_script.ts';
 import { normalisedWords, wordEditCount, wordErrorRate } from './word_error_rate.ts';
 
 export type Final = Extract<HeardEvent, { type: 'final' }>;
-
-/** Above this a text is not the sentence of its place. */
-const OWN_WORD_ERROR_MAX_RATE = 0.5;
 
 /** A sentence and the finals in its place. */
 export interface Answer {
@@ -72,13 +70,14 @@ export function totalWordErrorRate(answers: readonly Answer[]): number {
   return edits / words;
 }
 
-function overlaps(final: Final, sentence: SpokenSentence): boolean {
+/** Whether a final is of audio in which this sentence was said. */
+export function overlaps(final: Final, sentence: SpokenSentence): boolean {
   return final.startAudioMs < sentence.endAudioMs && final.endAudioMs > sentence.startAudioMs;
 }
 
 function isCrossed(answer: Answer, answers: readonly Answer[]): boolean {
   const own = wordErrorRate(answer.sentence.text, answer.text);
-  if (answer.text === '' || own <= OWN_WORD_ERROR_MAX_RATE) return false;
+  if (answer.text === '' || own <= LOAD_OWN_WORD_ERROR_MAX_RATIO) return false;
   return answers.some(
     ({ session, sentence }) => session !== answer.session && wordErrorRate(sentence.text, answer.text) < own,
   );

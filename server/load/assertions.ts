@@ -1,6 +1,7 @@
-/** `--assert`: bounds that a load test has to keep, such as `true_end_p95<1s,lost=0`. */
+/** `--assert`: bounds that a load test has to keep, such as `true_end_p95<1s,lost=0,refused=0`. */
 import { UsageError } from '../../pipeline/errors.ts';
 import { closestName } from '../commands/suggestion.ts';
+import type { Faults } from './answers.ts';
 import type { Quantiles } from './latencies.ts';
 import type { LoadReport } from './load_report.ts';
 
@@ -26,13 +27,20 @@ const COUNTS: Readonly<Record<string, (report: LoadReport) => number>> = {
   refused: ({ sessions }) => sessions.refused,
   failed: ({ sessions }) => sessions.failed,
   reconnects: ({ reconnects }) => reconnects,
-  lost: ({ faults }) => faults.lost,
-  unanswered: ({ faults }) => faults.unanswered,
-  repeated: ({ faults }) => faults.repeated,
-  disordered: ({ faults }) => faults.disordered,
-  crossed: ({ faults }) => faults.crossed,
-  invented: ({ faults }) => faults.invented,
 };
+const FAULTS = [
+  'lost',
+  'unanswered',
+  'repeated',
+  'disordered',
+  'crossed',
+  'invented',
+] as const satisfies readonly (keyof Faults)[];
+
+/** Where nothing was heard, nothing was found to be right: no fault then means that none was looked for. */
+function faultCount({ finals, faults }: LoadReport, fault: keyof Faults): number {
+  return finals === 0 && faults[fault] === 0 ? NaN : faults[fault];
+}
 
 function metricTable(): ReadonlyMap<string, Metric> {
   const table = new Map<string, Metric>();
@@ -43,6 +51,8 @@ function metricTable(): ReadonlyMap<string, Metric> {
     }
   }
   for (const [name, valueOf] of Object.entries(COUNTS)) table.set(name, { unit: 'count', valueOf });
+  for (const name of FAULTS)
+    table.set(name, { unit: 'count', valueOf: (report) => faultCount(report, name) });
   table.set('wer', { unit: 'ratio', valueOf: ({ wordErrorRate }) => wordErrorRate });
   return table;
 }

@@ -1,14 +1,15 @@
 /** Looks for the largest load that a server bears: doubling until it does not, then halving the interval. */
-import { LOAD_SESSIONS_MAX_COUNT, LOAD_TRIALS_MAX_COUNT } from '../../pipeline/limits.ts';
+import {
+  LOAD_CAPACITY_PRECISION_RATIO,
+  LOAD_SESSIONS_MAX_COUNT,
+  LOAD_TRIALS_MAX_COUNT,
+} from '../../pipeline/limits.ts';
 
 /** A load that was tried. */
 export interface Trial {
   readonly sessionCount: number;
   readonly isBorne: boolean;
 }
-
-/** The search ends when the answer is known to this share of it. */
-const PRECISION_RATIO = 0.05;
 
 /**
  * The load to try next, given what was tried, in any order; undefined when the answer is known well enough. A load is
@@ -24,7 +25,7 @@ export function nextTrial(trials: readonly Trial[], firstCount: number): number 
   if (unborne === Infinity) {
     return borne >= LOAD_SESSIONS_MAX_COUNT ? undefined : Math.min(2 * borne, LOAD_SESSIONS_MAX_COUNT);
   }
-  if (unborne - borne <= Math.max(1, borne * PRECISION_RATIO)) return undefined;
+  if (unborne - borne <= Math.max(1, borne * LOAD_CAPACITY_PRECISION_RATIO)) return undefined;
   return Math.floor((borne + unborne) / 2);
 }
 

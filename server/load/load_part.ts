@@ -1,5 +1,6 @@
 /** The sessions of a load that one process takes. */
 import type { Cancel, Clock } from '../../pipeline/clock.ts';
+import { LOAD_PROGRESS_INTERVAL_MS, LOAD_SENTENCES_MIN_COUNT } from '../../pipeline/limits.ts';
 import { Latencies } from './latencies.ts';
 import { LOAD_DIALECTS } from './load_dialects.ts';
 import { planDurationMs, sessionSlots, type LoadPlan } from './load_plan.ts';
@@ -34,9 +35,6 @@ export interface PartOptions {
 
 /** Shortest sentence that is expected. */
 const SENTENCE_MIN_MS = 2_000;
-/** Sentences that are said again and again at the least; with more sessions, as many as there are sessions. */
-const SENTENCES_MIN_COUNT = 32;
-const PROGRESS_INTERVAL_MS = 500;
 
 /** Has the speech there that a plan needs. Every process makes the same; what was synthesised before is read. */
 export function materialOf(
@@ -47,7 +45,7 @@ export function materialOf(
   const roundMs = Math.max(SENTENCE_MIN_MS / talkRatio, SENTENCE_MIN_MS + PAUSE_MIN_MS);
   const perSession = Math.ceil(planDurationMs(stages) / roundMs) + 1;
   const sessionCount = sessionSlots(stages).length;
-  const sentenceCount = Math.min(perSession * sessionCount, Math.max(SENTENCES_MIN_COUNT, sessionCount));
+  const sentenceCount = Math.min(perSession * sessionCount, Math.max(LOAD_SENTENCES_MIN_COUNT, sessionCount));
   return prepareMaterial({
     ...{ encoding, seed, sentenceCount, ...options },
     ...(speechDir === undefined ? {} : { speechDir }),
@@ -61,10 +59,10 @@ export async function runPart(
   options: PartOptions,
 ): Promise<LoadRecord> {
   const { clock, originMs, signal, onProgress } = options;
-  const lateness = new Latencies();
+  const [lateness, partialGaps] = [new Latencies(), new Latencies()];
   const pacer = new Pacer(clock);
   const sessions = openSessions({ plan, remainder }, material, {
-    ...{ clock, originMs, lateness },
+    ...{ clock, originMs, lateness, partialGaps },
     onChange: () => {
       pacer.wake();
     },
@@ -75,7 +73,7 @@ export async function runPart(
   };
   const watch = setInterval(() => {
     onProgress(progressOf(sessions, clock.nowMs() - originMs));
-  }, PROGRESS_INTERVAL_MS);
+  }, LOAD_PROGRESS_INTERVAL_MS);
   signal.addEventListener('abort', interrupt);
   if (signal.aborted) interrupt();
   try {
@@ -88,6 +86,7 @@ export async function runPart(
   return {
     sessions: sessions.flatMap(({ record }) => record ?? []),
     lateness: lateness.encode(),
+    partialGaps: partialGaps.encode(),
     cpuMs: (user + system) / 1_000,
     elapsedMs: clock.nowMs() - originMs,
   };
@@ -100,6 +99,7 @@ function openSessions(
     readonly clock: Clock;
     readonly originMs: number;
     readonly lateness: Latencies;
+    readonly partialGaps: Latencies;
     readonly onChange: () => void;
   },
 ): LoadSession[] {

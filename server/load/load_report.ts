@@ -101,7 +101,7 @@ export function reportLoad(
     latencyMs: {
       open: quantiles(sessions.flatMap(({ openMs }) => openMs ?? [])),
       firstPartial: quantiles(answers.flatMap((answer) => firstPartialMs(answer))),
-      partialGap: quantiles(answers.flatMap((answer) => partialGapsMs(answer))),
+      partialGap: joined(records.map(({ partialGaps }) => partialGaps)),
       final: quantiles(sessions.flatMap((session) => afterEndpointMs(session))),
       trueEnd: quantiles(timed.map(({ latencyMs }) => latencyMs)),
       lateness: joined(records.map(({ lateness }) => lateness)),
@@ -172,22 +172,6 @@ function firstPartialMs(answer: Answer): number[] {
   const ids = utteranceIds(answer);
   const first = session.heard.find(({ event }) => event.type === 'partial' && ids.has(event.utteranceId));
   return first === undefined ? [] : [first.atMs - atMs(session, sentence.startAudioMs)];
-}
-
-/** Times between news of an utterance, from its `speechStart` to the true end of the speech. */
-function partialGapsMs(answer: Answer): number[] {
-  const { session, sentence } = answer;
-  const ids = utteranceIds(answer);
-  const endAtMs = atMs(session, sentence.endAudioMs);
-  const news = session.heard
-    .filter(
-      ({ event, atMs: heardAtMs }) =>
-        (event.type === 'speechStart' || event.type === 'partial') &&
-        ids.has(event.utteranceId) &&
-        heardAtMs < endAtMs,
-    )
-    .map((heard) => heard.atMs);
-  return [...news, endAtMs].slice(1).map((newsAtMs, i) => newsAtMs - (news[i] ?? newsAtMs));
 }
 
 function afterEndpointMs(session: SessionRecord): number[] {

@@ -3,6 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { systemClock, type Clock } from '../../pipeline/clock.ts';
 import { InferenceError, UsageError } from '../../pipeline/errors.ts';
+import { LOAD_BEGIN_DELAY_MS } from '../../pipeline/limits.ts';
 import { materialOf, runPart, type LoadPart, type LoadProgress } from './load_part.ts';
 import type { LoadPlan } from './load_plan.ts';
 import type { LoadNews, LoadOrder } from './load_process_main.ts';
@@ -20,9 +21,6 @@ export interface LoadOptions {
 }
 
 type KnownOptions = Required<LoadOptions>;
-
-/** Time that the processes have to hear when they are to begin. */
-const BEGIN_DELAY_MS = 500;
 
 /** Runs a load test and judges what was heard. Throws `UsageError` if its speech cannot be had. */
 export async function runLoad(plan: LoadPlan, options: LoadOptions = {}): Promise<LoadReport> {
@@ -68,7 +66,7 @@ async function runInProcesses(plan: LoadPlan, options: KnownOptions): Promise<Lo
   try {
     await processes[0]?.prepare();
     await Promise.all(processes.slice(1).map((child) => child.prepare()));
-    const atEpochMs = performance.timeOrigin + performance.now() + BEGIN_DELAY_MS;
+    const atEpochMs = performance.timeOrigin + performance.now() + LOAD_BEGIN_DELAY_MS;
     return await Promise.all(processes.map((child) => child.run(atEpochMs)));
   } finally {
     signal.removeEventListener('abort', interrupt);
@@ -100,6 +98,7 @@ class LoadProcess {
   /** Whoever waits for the next answer. */
   #answered:
     { readonly resolve: (news: LoadNews) => void; readonly reject: (error: Error) => void } | undefined;
+  #end: InferenceError | undefined;
 
   constructor(part: LoadPart, listener: ProcessListener) {
     this.#part = part;
@@ -112,10 +111,10 @@ class LoadProcess {
       this.#onNews(news);
     });
     this.#child.on('exit', (code, signal) => {
-      const how = signal ?? `status ${code ?? 0}`;
-      this.#answered?.reject(
-        new InferenceError('worker_died', `a process that generates load ended: ${how}`),
-      );
+      this.#onEnd(signal ?? `status ${code ?? 0}`);
+    });
+    this.#child.on('error', ({ message }) => {
+      this.#onEnd(message);
     });
   }
 
@@ -140,8 +139,15 @@ class LoadProcess {
   #ask(order: LoadOrder): Promise<LoadNews> {
     return new Promise((resolve, reject) => {
       this.#answered = { resolve, reject };
-      this.#child.send(order);
+      if (this.#end === undefined) this.#child.send(order);
+      else reject(this.#end);
     });
+  }
+
+  /** It may end while nobody waits for it: whoever asks next is told. */
+  #onEnd(how: string): void {
+    this.#end ??= new InferenceError('worker_died', `a process that generates load ended: ${how}`);
+    this.#answered?.reject(this.#end);
   }
 
   #onNews(news: LoadNews): void {

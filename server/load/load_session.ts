@@ -20,7 +20,8 @@ import {
 import type { Latencies } from './latencies.ts';
 import type { DialectReader, HeardEvent, LoadDialect } from './load_dialect.ts';
 import type { LoadEncoding, SessionSlot } from './load_plan.ts';
-import type { Heard, SessionOutcome, SessionRecord } from './session_record.ts';
+import { SessionHearing } from './session_hearing.ts';
+import type { SessionOutcome, SessionRecord } from './session_record.ts';
 import type { SessionScript } from './session_script.ts';
 import { MESSAGE_MS } from './speech_material.ts';
 
@@ -38,6 +39,8 @@ export interface LoadSessionOptions {
   readonly originMs: number;
   /** How late each message is, is counted here. */
   readonly lateness: Latencies;
+  /** Times between news of what is said are counted here. */
+  readonly partialGaps: Latencies;
   /** Called when `dueAtMs` came nearer, or the session ended. */
   readonly onChange: () => void;
 }
@@ -49,7 +52,7 @@ const REFUSALS: readonly number[] = [429, 503];
 
 export class LoadSession {
   readonly #options: LoadSessionOptions;
-  readonly #heard: Heard[] = [];
+  readonly #hearing: SessionHearing;
   readonly #refusals: number[] = [];
   #state: SessionState = 'waiting';
   /** By the clock; the session wants `step` then. */
@@ -74,6 +77,7 @@ export class LoadSession {
 
   constructor(options: LoadSessionOptions) {
     this.#options = options;
+    this.#hearing = new SessionHearing(options.script.sentences, options.partialGaps);
     this.#dueAtMs = this.#attemptAtMs = options.originMs + options.slot.beginAtMs;
     this.#reader = options.dialect.createReader({ audioMs: 0, nextUtteranceId: 1 });
   }
@@ -184,7 +188,8 @@ export class LoadSession {
 
   #onEvent(event: HeardEvent, nowMs: number): void {
     if (this.#state === 'ended') return;
-    this.#heard.push({ event, atMs: nowMs - this.#options.originMs });
+    const { originMs } = this.#options;
+    this.#hearing.note({ event, atMs: nowMs - originMs }, (this.#openedAtMs ?? nowMs) - originMs);
     if (event.type === 'ready') this.#onReady();
     else if (event.type === 'final') {
       this.#lossCount = 0;
@@ -284,13 +289,14 @@ export class LoadSession {
     // Where the server failed, people would have gone on speaking until then.
     const saidMs =
       outcome === 'failed' ? endedAtMs - (openedAtMs ?? endedAtMs) : this.#nextMessage * MESSAGE_MS;
+    this.#hearing.end(saidMs, openedAtMs ?? endedAtMs);
     const cut = script.sentences.findIndex((sentence) => sentence.endAudioMs > saidMs);
     this.#record = {
       ...{ index: slot.index, outcome, reason, beginAtMs: slot.beginAtMs, openedAtMs, endedAtMs },
       openMs: this.#openMs,
       sentences: cut < 0 ? script.sentences : script.sentences.slice(0, cut),
       judgedAudioMs: script.sentences[cut]?.startAudioMs ?? Infinity,
-      heard: this.#heard,
+      heard: this.#hearing.heard,
       refusals: this.#refusals,
       reconnectCount: Math.max(0, this.#connectionCount - 1),
     };

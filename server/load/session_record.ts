@@ -30,7 +30,7 @@ export interface SessionRecord {
   readonly sentences: readonly SpokenSentence[];
   /** Where a sentence begins that was cut off: what was heard from there on is not judged. Infinity if none was. */
   readonly judgedAudioMs: number;
-  /** Everything that came, in order. */
+  /** What came, in order: all but the partials after the first of an utterance. */
   readonly heard: readonly Heard[];
   /** Answers 429 and 503 to its attempts to connect, by status. */
   readonly refusals: readonly number[];
@@ -43,6 +43,8 @@ export interface LoadRecord {
   readonly sessions: readonly SessionRecord[];
   /** How late each message left, as `Latencies` encodes them. */
   readonly lateness: string;
+  /** Times between news of what is said, encoded alike. */
+  readonly partialGaps: string;
   /** Processor time that generating took, in ms. */
   readonly cpuMs: number;
   /** Time since the load began. */

@@ -8,13 +8,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { killChild } from '../../pipeline/child_kill.ts';
+import { LOAD_SYNTHESIS_MAX_ATTEMPTS } from '../../pipeline/limits.ts';
 import { readWav } from '../commands/wav_file.ts';
 
 /** Voices that speak at 16 kHz: a woman, two men (one Scottish), and the buzzing diphone voice. */
 export type Voice = 'slt' | 'rms' | 'awb' | 'kal16';
-
-/** The synthesiser's process was seen to crash now and then; a sentence is tried on this many of them. */
-const ATTEMPT_COUNT = 3;
 
 interface Order {
   readonly text: string;
@@ -28,7 +26,7 @@ export class Synthesiser {
   readonly #spoken = new Map<string, Promise<Int16Array>>();
   /** One sentence at a time. */
   #speaking: Promise<unknown> = Promise.resolve();
-  #child: ChildProcess | undefined;
+  #speaker: Speaker | undefined;
 
   /**
    * Speaks an English sentence as 16 kHz mono PCM. The same text and voice give the same samples, kept in memory and in
@@ -50,8 +48,8 @@ export class Synthesiser {
 
   /** Ends the synthesiser's process; the next sentence starts another. */
   close(): void {
-    if (this.#child !== undefined) killChild(this.#child, 'SIGTERM');
-    this.#child = undefined;
+    this.#speaker?.close();
+    this.#speaker = undefined;
   }
 
   async #write(order: Order): Promise<void> {
@@ -61,35 +59,56 @@ export class Synthesiser {
         await this.#ask(order);
         return;
       } catch (error) {
-        if (attempt === ATTEMPT_COUNT) throw error;
+        if (attempt === LOAD_SYNTHESIS_MAX_ATTEMPTS) throw error;
       }
     }
   }
 
-  /** Has the synthesiser's process speak; it keeps this process alive only while it does. */
   #ask(order: Order): Promise<void> {
-    this.#child ??= fork(fileURLToPath(new URL('synthesiser_main.js', import.meta.url)), {
+    if (this.#speaker?.hasEnded !== false) this.#speaker = new Speaker();
+    return this.#speaker.ask(order);
+  }
+}
+
+/** The synthesiser's process. It keeps this one alive only while it speaks, and may end at any time. */
+class Speaker {
+  readonly #child: ChildProcess;
+  #hasEnded = false;
+  /** Whoever waits for a sentence. */
+  #asked: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+
+  constructor() {
+    this.#child = fork(fileURLToPath(new URL('synthesiser_main.js', import.meta.url)), {
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
-    const child = this.#child;
-    child.ref();
-    child.channel?.ref();
-    return new Promise((resolve, reject) => {
-      const onMessage = (): void => {
-        child.off('exit', onExit);
-        child.unref();
-        child.channel?.unref();
-        resolve();
-      };
-      const onExit = (): void => {
-        child.off('message', onMessage);
-        this.#child = undefined;
-        reject(new Error(`the synthesiser ended while it spoke "${order.text}"`));
-      };
-      child.once('message', onMessage);
-      child.once('exit', onExit);
-      child.send(order);
+    this.#child.on('message', () => {
+      this.#child.unref();
+      this.#child.channel?.unref();
+      this.#asked?.resolve();
     });
+    const onEnd = (): void => {
+      this.#hasEnded = true;
+      this.#asked?.reject(new Error('the synthesiser ended'));
+    };
+    this.#child.on('exit', onEnd);
+    this.#child.on('error', onEnd);
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  ask(order: Order): Promise<void> {
+    this.#child.ref();
+    this.#child.channel?.ref();
+    return new Promise((resolve, reject) => {
+      this.#asked = { resolve, reject };
+      this.#child.send(order);
+    });
+  }
+
+  close(): void {
+    killChild(this.#child, 'SIGTERM');
   }
 }
 

@@ -25,6 +25,8 @@ export class OtlpExporter implements TraceListener {
   readonly #queue: Span[] = [];
   #cancel: Cancel | undefined;
   #sending: Promise<void> | undefined;
+  /** Aborted: nothing is sent any more. */
+  readonly #end = new AbortController();
 
   constructor(options: OtlpExporterOptions) {
     this.#options = options;
@@ -38,11 +40,15 @@ export class OtlpExporter implements TraceListener {
     this.#enqueue([sessionSpan(report)]);
   }
 
-  /** Sends what waits, once; what the collector does not take then is dropped. */
+  /** Sends what waits, for as long as one request may take; what the collector has not taken by then is dropped. */
   async close(): Promise<void> {
     this.#cancel?.();
+    const cancelEnd = this.#options.clock.after(OTLP_REQUEST_MAX_MS, () => {
+      this.#end.abort(new Error('the server ends'));
+    });
     await this.#sending;
     while (this.#queue.length > 0) await this.#sendBatch();
+    cancelEnd();
   }
 
   #enqueue(spans: readonly Span[]): void {
@@ -68,7 +74,7 @@ export class OtlpExporter implements TraceListener {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(this.#request(spans)),
-        signal: AbortSignal.timeout(OTLP_REQUEST_MAX_MS),
+        signal: AbortSignal.any([this.#end.signal, AbortSignal.timeout(OTLP_REQUEST_MAX_MS)]),
       });
       await answer.body?.cancel();
       if (!answer.ok) throw new Error(`the collector answered ${answer.status}`);

@@ -32,7 +32,7 @@ type Part = Pick<Span, 'name' | 'attributes'> & {
 
 /** One span for a session that has ended, over all of it; a session's id is the id of its trace. */
 export function sessionSpan(report: TraceReport): Span {
-  const { sessionId, encoding, outcome = 'open', finalCount, marks } = report;
+  const { sessionId, dialect, encoding, outcome = 'open', finalCount, marks } = report;
   return {
     ...spanOf(report, {
       name: 'session',
@@ -40,6 +40,7 @@ export function sessionSpan(report: TraceReport): Span {
       toMs: marks.at(-1)?.atMs ?? 0,
       hasFailed: outcome === 'failed',
       attributes: [
+        text('earwitness.dialect', dialect),
         text('earwitness.encoding', encoding),
         text('earwitness.outcome', outcome),
         count('earwitness.finals', finalCount),

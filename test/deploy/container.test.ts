@@ -9,6 +9,7 @@ import {
   HTTP_BODY_MAX_BYTES,
   KEEP_ALIVE_INTERVAL_MS,
   KEEP_ALIVE_MISSED_COUNT,
+  MEMORY_ROOM_MIN_BYTES,
 } from '../../pipeline/limits.ts';
 import { resolveConfig } from '../../server/config.ts';
 import { fallbackTextOf, flagOf, SETTING_KEYS, variableOf } from '../../server/settings.ts';
@@ -17,8 +18,11 @@ import { at, DEPLOY, deployPaths, readDeploy, readYaml, ROOT } from './deploy_fi
 const STOP_MIN_SECONDS = (DRAIN_MAX_MS + GATEWAY_END_MAX_MS) / 1_000;
 
 /** The configuration that these variables make. */
-function configOf(env: Readonly<Record<string, string>>): ReturnType<typeof resolveConfig> {
-  const machine = { processorCount: 2, homeDir: '/home/nobody' };
+function configOf(
+  env: Readonly<Record<string, string>>,
+  processorCount = 2,
+): ReturnType<typeof resolveConfig> {
+  const machine = { processorCount, homeDir: '/home/nobody' };
   return resolveConfig({ ...machine, flags: {}, env, workingDir: '/', readFile: () => '' });
 }
 
@@ -165,6 +169,37 @@ void describe('everything in deploy/', () => {
     const [, waitSeconds] = /proxy_read_timeout (\d+)s;/.exec(nginx) ?? [];
     assert.ok(Number(waitSeconds) * 1_000 > KEEP_ALIVE_INTERVAL_MS * (KEEP_ALIVE_MISSED_COUNT + 1));
     assert.match(readDeploy('Caddyfile'), new RegExp(`max_size ${HTTP_BODY_MAX_BYTES / 1_048_576}MiB`));
+  });
+
+  it('[DEP19] with its workers at rest a container has room for sessions, however many cores the machine has', () => {
+    const readme = readFileSync(new URL('README.md', ROOT), 'utf8');
+    const [, inferenceMb = '', audioMb = ''] =
+      /inference worker takes about (\d+) MB, each audio worker and the gateway about (\d+) MB/.exec(
+        readme,
+      ) ?? [];
+    const server = at(readYaml('compose.yaml')[0], 'services', 'earwitness');
+    const pod = at(readYaml('kubernetes/deployment.yaml')[0], 'spec', 'template', 'spec');
+    const containers = [
+      [at(server, 'environment'), at(server, 'mem_limit')],
+      [
+        at(readYaml('kubernetes/config_map.yaml')[0], 'data'),
+        at(pod, 'containers', 0, 'resources', 'limits', 'memory'),
+      ],
+    ];
+    for (const [env, limit] of containers) {
+      const [, limitGib = ''] = /^(\d+)Gi?$/i.exec(String(limit)) ?? [];
+      for (const coreCount of [1, 2, 16, 256]) {
+        const { config } = configOf(env as Record<string, string>, coreCount);
+        const inferenceCount = config.inferenceWorkers + config.inferenceSpares;
+        const audioCount = config.audioWorkers + config.audioSpares;
+        const neededMb = inferenceCount * Number(inferenceMb) + (audioCount + 1) * Number(audioMb);
+        const limitBytes = Number(limitGib) * 1_024 ** 3;
+        assert.ok(
+          neededMb * 1_000_000 + MEMORY_ROOM_MIN_BYTES < limitBytes,
+          `${neededMb} MB of ${String(limit)} with ${coreCount} cores`,
+        );
+      }
+    }
   });
 
   it('[DEP14] the systemd unit waits for a drain and does not repeat what cannot work', () => {

@@ -9,10 +9,11 @@ import * as networking from 'kubernetes-models/networking.k8s.io/v1';
 import * as policy from 'kubernetes-models/policy/v1';
 import * as core from 'kubernetes-models/v1';
 import ts from 'typescript';
+import { parse } from 'yaml';
 import { DRAIN_MAX_MS, GATEWAY_END_MAX_MS } from '../../pipeline/limits.ts';
 import { METRICS } from '../../pipeline/telemetry.ts';
 import { resolveConfig } from '../../server/config.ts';
-import { at, DEPLOY, deployPaths, readYaml, ROOT } from './deploy_files.ts';
+import { at, DEPLOY, deployPaths, readDeploy, readYaml, ROOT } from './deploy_files.ts';
 
 /** What each API version has: a package's types, and its models that validate. */
 const APIS: Readonly<Record<string, { readonly module: string; readonly models: object }>> = {
@@ -157,6 +158,22 @@ void describe('Kubernetes manifests', () => {
       readOnlyRootFilesystem: true,
       capabilities: { drop: ['ALL'] },
     });
+  });
+
+  it('[DEP20] the rule for a collector, which is commented out, is one when it is not', () => {
+    const text = readDeploy('kubernetes/network_policy.yaml').replace(/^( +)# (- | {2})/gm, '$1$2');
+    const policy = parse(text) as Manifest;
+    assert.deepEqual(typeFaults([policy]), []);
+    const known = (at(manifest('NetworkPolicy'), 'spec', 'egress') as unknown[]).map((rule) =>
+      JSON.stringify(rule),
+    );
+    const added = (at(policy, 'spec', 'egress') as unknown[]).filter(
+      (rule) => !known.includes(JSON.stringify(rule)),
+    );
+    assert.deepEqual(
+      added.map((rule) => at(rule, 'ports')),
+      [[{ port: 4318, protocol: 'TCP' }]],
+    );
   });
 
   it('[DEP6] the autoscaler asks for a metric that the adapter makes of metrics that exist', () => {

@@ -78,6 +78,13 @@ void describe('dashboards and rules', () => {
       assert.match(annotations['runbook'] ?? '', /^1\. .* 2\. /, alert);
       assert((annotations['description'] ?? '').length > 0, alert);
     }
+    // One that is full stays ready for its own sessions: its readiness moves nobody.
+    const refusing = rules.find(({ alert }) => alert === 'EarwitnessRefusing');
+    assert.match(refusing?.annotations['runbook'] ?? '', /on a 503, as deploy\/nginx\.conf does/);
+    assert.match(
+      readFileSync(new URL('../deploy/nginx.conf', FOLDER), 'utf8'),
+      /proxy_next_upstream .*http_503/,
+    );
   });
 
   it('[MET10] the objectives are bounds of the buckets, so that what misses them can be counted', () => {

@@ -9,6 +9,7 @@ import { alertsOf } from '../../grafana/alerts.ts';
 import { objectiveRecordings } from '../../grafana/burn_rate.ts';
 import { DASHBOARDS } from '../../grafana/dashboards.ts';
 import { alertFile, recordingFile, type Span } from '../../grafana/rules.ts';
+import { NativeDialect } from '../../server/dialects/native_dialect.ts';
 import type { LoadReading } from '../../server/load_monitor.ts';
 import { freePort } from '../chaos/free_port.ts';
 import { markedSpeech } from '../chaos/poisoned_crowd.ts';
@@ -16,9 +17,11 @@ import { speak, writeScripts, type Script } from '../chaos/crowd.ts';
 import { sendSignal } from '../chaos/worker_deaths.ts';
 import { ALERT_SCENARIOS, promtoolTests } from '../observe/alert_scenarios.ts';
 import { missingPrometheus, RealPrometheus } from '../observe/prometheus.ts';
-import { faultyWorker, upload } from '../support/faulty_worker.ts';
+import { FAKE_DEVICE, fakeDeviceWorker, setDeviceHealth } from '../support/fake_device.ts';
+import { faultyWorker, temporaryFolder, upload } from '../support/faulty_worker.ts';
 import { WebSocket } from 'ws';
 import { fetchWorkers, startRealServer, type RealServer } from '../support/real_server.ts';
+import { selfSigned } from '../support/self_signed.ts';
 
 const ROOT = new URL('../../../', import.meta.url);
 const RULE_FILES = ['recording_rules', 'alerts'].map((name) =>
@@ -32,6 +35,7 @@ const POISON_COUNT = 5;
 /** Time in which an alert has to fire, and to be over. */
 const WAIT_MAX_MS = 40_000;
 const PEOPLE = 8;
+const FAILING_SESSION_COUNT = 12;
 /** Three days are too long even so: promtool has those. */
 const LIVE_ALERTS = alertsOf(shortSpan)
   .map(({ name }) => name)
@@ -101,18 +105,6 @@ void describe('a real Prometheus at a real server with faults', { skip, concurre
     await server.close();
   });
 
-  /** Waits until these alerts fire, or until none of them does; throws with those that do not comply. */
-  async function untilAll(names: readonly string[], isFiring: boolean): Promise<void> {
-    const deadlineMs = performance.now() + WAIT_MAX_MS;
-    const missing = new Set(names);
-    while (missing.size > 0 && performance.now() < deadlineMs) {
-      const firing = await prometheus.firing();
-      for (const name of names) if (firing.has(name) === isFiring) missing.delete(name);
-      await pause(SCRAPE_MS / 2);
-    }
-    assert.deepEqual([...missing], [], isFiring ? 'did not fire' : 'are not over');
-  }
-
   it('[OBS7] while all is well nothing fires', async () => {
     await pause(8_000);
     assert.deepEqual([...(await prometheus.firing())], []);
@@ -133,6 +125,7 @@ void describe('a real Prometheus at a real server with faults', { skip, concurre
       await pause(600);
     }
     await untilAll(
+      prometheus,
       [
         'EarwitnessWorkersCrashing',
         'EarwitnessFinalsLateFast',
@@ -160,23 +153,23 @@ void describe('a real Prometheus at a real server with faults', { skip, concurre
       knock(server.url);
     }, SCRAPE_MS);
     try {
-      await untilAll(names, true);
+      await untilAll(prometheus, names, true);
     } finally {
       clearInterval(knocking);
       disturb = (reading) => reading;
     }
-    await untilAll(names, false);
+    await untilAll(prometheus, names, false);
   });
 
   it('[OBS8] silence and an end of the server fire, and all that fired is over in the end', async () => {
     await talk;
     await server.close();
-    await untilAll(['EarwitnessDown'], true);
+    await untilAll(prometheus, ['EarwitnessDown'], true);
     server = await start();
-    await untilAll(['EarwitnessDown'], false);
-    await untilAll(['EarwitnessNoTraffic'], true);
+    await untilAll(prometheus, ['EarwitnessDown'], false);
+    await untilAll(prometheus, ['EarwitnessNoTraffic'], true);
     await converse(server, await writeScripts(1, 6_000));
-    await untilAll(LIVE_ALERTS, false);
+    await untilAll(prometheus, LIVE_ALERTS, false);
   });
 
   it('[OBS5] promtool check metrics finds nothing', async () => {
@@ -187,13 +180,88 @@ void describe('a real Prometheus at a real server with faults', { skip, concurre
   });
 });
 
-/** Wants to come in, and takes no for an answer. */
-function knock(url: string): void {
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/stream?encoding=opus`);
+void describe(
+  'a real Prometheus at a server that is sick from its start',
+  { skip, concurrency: false },
+  () => {
+    it('[OBS8] a lost device, a certificate at its end, failing sessions, lost records and missing workers fire', async (test) => {
+      const folder = await temporaryFolder();
+      test.after(() => folder.remove());
+      const server = await startSickServer(folder.path);
+      test.after(() => server.close());
+      const prometheus = await RealPrometheus.start({
+        targets: [new URL(server.adminUrl).host],
+        rules: [alertFile(alertsOf(shortSpan), shortSpan)],
+        intervalMs: SCRAPE_MS,
+      });
+      test.after(() => prometheus.close());
+      await untilAll(prometheus, ['EarwitnessDeviceLost', 'EarwitnessCertificateExpires'], true);
+      const { mock } = test.mock.method(NativeDialect.prototype, 'binary', () => {
+        throw new Error('thrown by the test');
+      });
+      for (let i = 0; i < FAILING_SESSION_COUNT; i++) knock(server.url, new Uint8Array(640));
+      await untilAll(prometheus, ['EarwitnessSessionsFailing'], true);
+      mock.restore();
+      const killing = setInterval(() => void killAudioWorkers(server), SCRAPE_MS);
+      try {
+        await untilAll(prometheus, ['EarwitnessRecordsLost', 'EarwitnessWorkerMissing'], true);
+      } finally {
+        clearInterval(killing);
+      }
+    });
+  },
+);
+
+/** Its device starts no worker, its certificate ends in a day, and its crash reports go where no folder can be. */
+async function startSickServer(folder: string): Promise<RealServer> {
+  const paths = { tlsCert: join(folder, 'cert.pem'), tlsKey: join(folder, 'key.pem') };
+  const end = new Date();
+  end.setUTCDate(end.getUTCDate() + 1);
+  const { cert, key } = selfSigned(end.toISOString().replace(/^20|\.\d+|[-T:]/g, ''));
+  await writeFile(paths.tlsCert, cert);
+  await writeFile(paths.tlsKey, key);
+  const healthFile = join(folder, 'device');
+  await setDeviceHealth(healthFile, 'exits');
+  return startRealServer(
+    {
+      ...{ ...paths, crashDir: join(paths.tlsCert, 'crashes'), maxSessionsPerIp: 100 },
+      ...{ inferenceWorkers: 1, inferenceSpares: 0, audioWorkers: 1, audioSpares: 0 },
+    },
+    { device: FAKE_DEVICE, workerModules: { inference: fakeDeviceWorker(healthFile) } },
+  );
+}
+
+async function killAudioWorkers(server: RealServer): Promise<void> {
+  for (const { role, state, pid } of await fetchWorkers(server))
+    if (role === 'audio' && state === 'ready') sendSignal(pid, 'SIGKILL');
+}
+
+/** Waits until these alerts fire, or until none of them does; throws with those that do not comply. */
+async function untilAll(
+  prometheus: RealPrometheus,
+  names: readonly string[],
+  isFiring: boolean,
+): Promise<void> {
+  const deadlineMs = performance.now() + WAIT_MAX_MS;
+  const missing = new Set(names);
+  while (missing.size > 0 && performance.now() < deadlineMs) {
+    const firing = await prometheus.firing();
+    for (const name of names) if (firing.has(name) === isFiring) missing.delete(name);
+    await pause(SCRAPE_MS / 2);
+  }
+  assert.deepEqual([...missing], [], isFiring ? 'did not fire' : 'are not over');
+}
+
+/** Wants to come in, and takes no for an answer; let in, it says this. */
+function knock(url: string, audio?: Uint8Array): void {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/stream?encoding=pcm_s16le`, {
+    rejectUnauthorized: false,
+  });
   socket
     .on('error', () => undefined)
     .on('open', () => {
-      socket.close();
+      if (audio === undefined) socket.close();
+      else socket.send(audio);
     });
 }
 

@@ -18,10 +18,9 @@ const PLAN: LoadPlan = {
 };
 
 function emptyReport(): ReturnType<typeof reportLoad> {
-  const lateness = new Latencies().encode();
-  return reportLoad(PLAN, [{ sessions: [], lateness, cpuMs: 0, elapsedMs: 10_000 }], {
-    wasInterrupted: false,
-  });
+  const none = new Latencies().encode();
+  const record = { sessions: [], lateness: none, partialGaps: none, cpuMs: 0, elapsedMs: 10_000 };
+  return reportLoad(PLAN, [record], { wasInterrupted: false });
 }
 
 describe('what a load is made of', () => {
@@ -65,7 +64,13 @@ describe('what a load is made of', () => {
   it('[LOAD20] assertions: what is missed is told with its value; what was not measured is missed', () => {
     const report = emptyReport();
     const texts = (list: string): string[] => missed(report, parseAssertions(list)).map(({ text }) => text);
-    assert.deepEqual(texts('lost=0, failed<=0,sessions<1'), []);
+    assert.deepEqual(texts('refused=0, failed<=0,sessions<1'), []);
+    // A server that let nobody in has lost nothing, and is not to be released for it.
+    for (const fault of ['lost', 'unanswered', 'repeated', 'disordered', 'crossed', 'invented'])
+      assert.match(texts(`${fault}=0`).join(), /=0, but it is not measured/, fault);
+    const silent = { ...report, faults: { ...report.faults, lost: 3 } };
+    assert.equal(missed(silent, parseAssertions('lost=0'))[0]?.text, 'lost=0, but it is 3');
+    assert.deepEqual(missed({ ...report, finals: 1 }, parseAssertions('lost=0,crossed=0')), []);
     assert.deepEqual(texts('finals>0'), ['finals>0, but it is 0']);
     assert.match(texts('final_p95<500ms').join(), /^final_p95<500ms, but it is not measured/);
     const measured = { ...report, wordErrorRate: 0.125 };

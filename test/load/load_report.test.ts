@@ -5,6 +5,7 @@ import { Latencies } from '../../server/load/latencies.ts';
 import type { LoadPlan } from '../../server/load/load_plan.ts';
 import { reportLoad, type LoadReport } from '../../server/load/load_report.ts';
 import { renderReport } from '../../server/load/report_text.ts';
+import { SessionHearing } from '../../server/load/session_hearing.ts';
 import type { SessionRecord } from '../../server/load/session_record.ts';
 
 const TEXTS = ['two green tigers', 'nine wooden ladders'] as const;
@@ -35,8 +36,9 @@ function heard(text: string, told: readonly Told[], changes: Partial<SessionReco
 }
 
 function report(...sessions: SessionRecord[]): LoadReport {
-  const lateness = Latencies.of([1, 2]).encode();
-  return reportLoad(PLAN, [{ sessions, lateness, cpuMs: 100, elapsedMs: 10_000 }], { wasInterrupted: false });
+  const [lateness, partialGaps] = [Latencies.of([1, 2]).encode(), Latencies.of([3]).encode()];
+  const record = { sessions, lateness, partialGaps, cpuMs: 100, elapsedMs: 10_000 };
+  return reportLoad(PLAN, [record], { wasInterrupted: false });
 }
 
 function final(text: string, utteranceId = 1, startAudioMs = 900): HeardEvent {
@@ -86,7 +88,7 @@ describe('the report of a load', () => {
 
   it('[LOAD4] every latency counts from when it was due: partials, end decided, last sound', () => {
     const { latencyMs, wordErrorRate } = report(heard(TEXTS[0], GOOD));
-    assert.deepEqual(latencyMs.partialGap, { count: 2, p50: 900, p95: 900, p99: 900, max: 900 });
+    assert.equal(latencyMs.partialGap.max, 3);
     assert.equal(latencyMs.firstPartial.max, 1_100);
     assert.equal(latencyMs.final.max, 100);
     assert.equal(latencyMs.trueEnd.max, 600);
@@ -95,6 +97,32 @@ describe('the report of a load', () => {
     // A session that was opened late speaks late: that is not held against the server.
     const late = report(heard(TEXTS[0], GOOD, { openedAtMs: 400 }));
     assert.equal(late.latencyMs.trueEnd.max, 200);
+  });
+
+  it('[LOAD32] of hours of partials the first of each utterance is kept, and the gaps until the last sound', () => {
+    const gaps = new Latencies();
+    const sentences = [1_000, 10_000].map((startAudioMs) => ({
+      ...{ text: TEXTS[0], startAudioMs },
+      endAudioMs: startAudioMs + 2_000,
+    }));
+    const hearing = new SessionHearing(sentences, gaps);
+    const partial = (utteranceId: number): HeardEvent => ({
+      ...{ type: 'partial', utteranceId, startAudioMs: 900, endAudioMs: 2_000 },
+    });
+    const late: Told[] = [3_050, 3_100].map((atMs) => [atMs, partial(1)]);
+    const told: Told[] = [START, PARTIAL, [2_800, partial(1)], ...late, END, [3_600, final(TEXTS[0])]];
+    // A sentence with a pause in it is two utterances; what turns out to be no speech has no gaps.
+    told.push([5_000, partial(2)], [6_000, partial(2)], [6_500, final('', 2)]);
+    told.push([10_500, partial(3)], [10_900, partial(3)], [11_000, final('two', 3, 8_800)]);
+    told.push([11_600, partial(4)], [11_700, partial(4)], [13_000, final('green tigers', 4, 10_800)]);
+    for (const [atMs, event] of told) hearing.note({ event, atMs }, 0);
+    hearing.end(20_000, 0);
+    const kept = hearing.heard.flatMap(({ event, atMs }) => (event.type === 'partial' ? atMs : []));
+    assert.deepEqual(kept, [2_100, 5_000, 10_500, 11_600]);
+    assert.equal(hearing.heard.filter(({ event }) => event.type === 'final').length, 4);
+    // 900 700 200, 400 700 100 300
+    const { count, max, p50 } = gaps.quantiles();
+    assert.deepEqual([count, max, Math.round(p50)], [7, 900, 400]);
   });
 
   it('[LOAD5] quantiles are durations that occurred, to a thousandth, also of joined processes', () => {

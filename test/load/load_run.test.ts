@@ -147,6 +147,18 @@ void describe('a load test against a server that answers when it is told to', ()
     assert.equal(shared.latencyMs.lateness.count, alone.latencyMs.lateness.count);
   });
 
+  it('[LOAD31] a process that ends while nobody asks it ends the load, and is told', async (test) => {
+    const server = await startStub(test);
+    const { NODE_OPTIONS = '' } = process.env;
+    test.after(() => Object.assign(process.env, { NODE_OPTIONS }));
+    process.env['NODE_OPTIONS'] =
+      `--import ${new URL('../support/leaving_child_main.js', import.meta.url).href}`;
+    await assert.rejects(
+      runLoad(planOf(server, { processCount: 2 })),
+      /a process that generates load ended: status 3/,
+    );
+  });
+
   it('[LOAD13] the Deepgram dialect measures the same, but for what it does not tell', async (test) => {
     const server = await startStub(test, { dialect: 'deepgram' });
     const stages = [{ sessionCount: 3, rampMs: 0, holdMs: 6_000 }];

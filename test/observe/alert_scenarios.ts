@@ -44,10 +44,12 @@ function lostUtterances(
   badShare: number,
   ...[before, bad, after]: readonly [number, number, number]
 ): Course[] {
-  const outcome = (name: string): string => series('utterances_total', `outcome="${name}"`);
+  // Whoever loses them, they are a share of all.
+  const utterances = (dialect: string, outcome: string): string =>
+    series('utterances_total', `dialect="${dialect}",outcome="${outcome}"`);
   return [
-    counter(outcome('text'), [before + bad + after, 1_000]),
-    counter(outcome('failed'), [before, 0], [bad, 1_000 * badShare], [after, 0]),
+    counter(utterances('native', 'text'), [before + bad + after, 1_000]),
+    counter(utterances('openai', 'failed'), [before, 0], [bad, 1_000 * badShare], [after, 0]),
   ];
 }
 

@@ -28,7 +28,14 @@ describe('session: utterances', () => {
       },
     ]);
     assert.equal(setting.pool.started[0]?.pcm.length, msToSamples(1_000));
-    assert.equal(setting.telemetry.total('utterances_total', { outcome: 'text' }), 1);
+    assert.equal(setting.telemetry.total('utterances_total', { dialect: 'native', outcome: 'text' }), 1);
+  });
+
+  it('[MET14] utterances are counted by the dialect of their session', async () => {
+    const setting = new SessionSetting({ dialect: 'vosk' });
+    setting.track.utter();
+    await setting.succeed('hello there');
+    assert.equal(setting.telemetry.total('utterances_total', { dialect: 'vosk', outcome: 'text' }), 1);
   });
 
   it('[SES2] finals come in the order of the utterances, in whatever order the jobs end', async () => {
@@ -103,7 +110,7 @@ describe('session: utterances', () => {
     assert.deepEqual([notice?.code, notice?.utteranceId], ['utterance_failed', 1]);
     const [final] = setting.of('final');
     assert.deepEqual([final?.text, final?.ackedAudioMs], ['the last partial', 900]);
-    assert.equal(setting.telemetry.total('utterances_total', { outcome: 'failed' }), 1);
+    assert.equal(setting.telemetry.total('utterances_total', { dialect: 'native', outcome: 'failed' }), 1);
   });
 
   it('[SES6] an utterance too short to hold a word has an empty final, without a job', () => {

@@ -98,6 +98,17 @@ describe('configuration', () => {
     );
   });
 
+  it('[CFG18] an address with a user and password is refused, and neither is shown', () => {
+    for (const otlpEndpoint of ['http://ada:se/cret@127.0.0.1:4318', 'http://secret@127.0.0.1:4318']) {
+      assert.equal(
+        faultsOf({ flags: { otlpEndpoint } }),
+        "cannot start as configured: otlpEndpoint: expected an http or https address without a user and password, got 'http://…@127.0.0.1:4318' (from --otlp-endpoint)",
+      );
+    }
+    const otlpEndpoint = 'http://127.0.0.1:4318/base';
+    assert.equal(resolveConfig(sources({ flags: { otlpEndpoint } })).config.otlpEndpoint, otlpEndpoint);
+  });
+
   it('[CFG3] an unknown key of the file is an error, with the key that may be meant', () => {
     assert.match(faultsOf({ yaml: 'silence_ms: 300' }), /silence_ms: .*; did you mean silenceMs\? \(from /);
     assert.match(faultsOf({ yaml: 'config: other.yaml' }), /config: expected the name of a setting/);

@@ -7,6 +7,7 @@ import { OverloadError } from '../../pipeline/errors.ts';
 import {
   OTLP_FLUSH_INTERVAL_MS,
   OTLP_QUEUE_MAX_COUNT,
+  OTLP_REQUEST_MAX_MS,
   TRACE_ENDED_MAX_COUNT,
 } from '../../pipeline/limits.ts';
 import type { MarkKind, TraceMark } from '../../pipeline/session_trace.ts';
@@ -149,6 +150,11 @@ void describe('session chronicle', () => {
     const session = sessionSpan(REPORT);
     assert.equal(session.traceId, SESSION_ID.replaceAll('-', ''));
     assert.equal(utterance?.parentSpanId, session.spanId);
+    const dialect = { key: 'earwitness.dialect', value: { stringValue: 'native' } };
+    assert.deepEqual(
+      session.attributes.find(({ key }) => key === dialect.key),
+      dialect,
+    );
     for (const part of parts) assert.equal(part.parentSpanId, utterance.spanId);
     assert.deepEqual(
       parts.map(({ name, status }) => [name, status?.code]),
@@ -199,6 +205,25 @@ void describe('session chronicle', () => {
     assert.equal(away.telemetry.total('otlp_spans_total', { outcome: 'dropped' }), 5);
     await away.exporter.close();
     assert.equal(away.telemetry.total('otlp_spans_total', { outcome: 'dropped' }), OTLP_QUEUE_MAX_COUNT + 5);
+  });
+
+  it('[TRA10] a collector that does not answer holds up the end for one request at most', async (test) => {
+    const silent = createServer();
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    test.after(() => {
+      silent.close();
+      silent.closeAllConnections();
+    });
+    const { port } = silent.address() as AddressInfo;
+    const { exporter, clock, telemetry } = exporterTo(`http://127.0.0.1:${port}`);
+    for (let i = 0; i < OTLP_QUEUE_MAX_COUNT; i++) exporter.sessionEnded(REPORT);
+    await clock.advance(OTLP_FLUSH_INTERVAL_MS);
+    const startedAtMs = performance.now();
+    const closed = exporter.close();
+    await clock.advance(OTLP_REQUEST_MAX_MS);
+    await closed;
+    assert.ok(performance.now() - startedAtMs < OTLP_REQUEST_MAX_MS / 2);
+    assert.equal(telemetry.total('otlp_spans_total', { outcome: 'dropped' }), OTLP_QUEUE_MAX_COUNT);
   });
 });
 

@@ -16,6 +16,9 @@ const channel = openWorkerChannel<InferenceReply>({
       const marks = marksOf(pcm);
       for (const rule of settings.rules) if (marks.includes(rule.mark) && isDue(rule)) fail(rule);
     }
+    const samples = jobs.reduce((sum, { pcm }) => sum + pcm.length, 0);
+    const work = { samples, paddingSamples: 0, movedBytes: 0, halvings: 0 };
+    channel.send({ type: 'batchDone', work, batchMaxCount: 1 });
     for (const { jobId, pcm, draft } of jobs) {
       const marks = marksOf(pcm);
       const text = settings.text ?? marks.map(String).join(' ');

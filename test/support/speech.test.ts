@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { samplesToMs } from '../../pipeline/audio.ts';
+import { Synthesiser } from '../../server/load/synthesiser.ts';
 import { concat, hum, mix, silence, tone, whiteNoise } from './sound.ts';
 import { synthesise } from './speech.ts';
+
+const LEAVING_CHILD = new URL('leaving_child_main.js', import.meta.url).href;
+/** Enough for a process that leaves to have left. */
+const LEAVING_MS = 500;
 
 function dbfsOf(pcm: Int16Array): number {
   const square = pcm.reduce((sum, sample) => sum + (sample / 32_768) ** 2, 0) / pcm.length;
@@ -31,6 +40,23 @@ describe('synthesised speech', () => {
     assert.equal(synthesise('glue the sheet to the dark blue background'), first);
     await first;
     assert.deepEqual(warnings, []);
+  });
+});
+
+describe('a synthesiser whose process ends between two sentences', () => {
+  it('[SPK5] speaks the next one with another', async (test) => {
+    const folder = await mkdtemp(join(tmpdir(), 'earwitness-speaker-'));
+    const { NODE_OPTIONS = '', TMPDIR = tmpdir() } = process.env;
+    Object.assign(process.env, { NODE_OPTIONS: `--import ${LEAVING_CHILD}`, TMPDIR: folder });
+    const synthesiser = new Synthesiser();
+    test.after(() => {
+      Object.assign(process.env, { NODE_OPTIONS, TMPDIR });
+      synthesiser.close();
+      return rm(folder, { recursive: true });
+    });
+    assert.ok((await synthesiser.speak('a rod is used to catch pink salmon')).length > 0);
+    await pause(LEAVING_MS);
+    assert.ok((await synthesiser.speak('four hours of steady work faced us')).length > 0);
   });
 });
 
