@@ -1,15 +1,16 @@
 /** The inside of an inference worker: one recogniser, one batch at a time, each job answered as soon as it is heard. */
 import type { BatchWork, Recogniser, Transcription } from './contracts.ts';
-import { DeviceError } from './errors.ts';
+import { DeviceError, EXIT_CONCURRENCY, EXIT_DEVICE } from './errors.ts';
 import type { BatchJob, InferenceReply, InferenceRequest } from './inference_pool.ts';
 
 export interface InferenceWorkerOptions {
   readonly recogniser: Recogniser;
   readonly reply: (message: InferenceReply) => void;
-  /** Called when a batch arrives while one runs: the caller must end the process, nothing here is to be trusted. */
-  readonly onConcurrency: () => void;
-  /** Called instead of replies when the device is lost: the caller must end the process, it never serves again. */
-  readonly onDeviceLost: () => void;
+  /**
+   * Ends the process: a batch came while one was running (EXIT_CONCURRENCY), and nothing here is to be trusted, or the
+   * device is lost (EXIT_DEVICE), and it never serves again.
+   */
+  readonly exit: (status: number) => void;
 }
 
 export class InferenceWorker {
@@ -21,9 +22,10 @@ export class InferenceWorker {
   }
 
   async run({ jobs }: InferenceRequest): Promise<void> {
-    const { recogniser, reply, onConcurrency, onDeviceLost } = this.#options;
+    const { recogniser, reply, exit } = this.#options;
     if (this.#isRunning) {
-      onConcurrency();
+      process.stderr.write('a second batch arrived while one was running: the device must be serialized\n');
+      exit(EXIT_CONCURRENCY);
       return;
     }
     this.#isRunning = true;
@@ -39,7 +41,7 @@ export class InferenceWorker {
     } catch (error) {
       if (!(error instanceof DeviceError)) throw error;
       tellOperator(error);
-      onDeviceLost();
+      exit(EXIT_DEVICE);
       return;
     }
     this.#isRunning = false;

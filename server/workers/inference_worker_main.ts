@@ -1,6 +1,5 @@
 /** The inference worker process: `node inference_worker_main.js <InferenceWorkerSettings as JSON>`, started by the gateway. */
 import { loadRecogniser } from '../../models/recogniser.ts';
-import { EXIT_CONCURRENCY, EXIT_DEVICE } from '../../pipeline/errors.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
@@ -26,12 +25,6 @@ const worker = new InferenceWorker({
   reply: (message) => {
     channel.send(message);
   },
-  onConcurrency: () => {
-    process.stderr.write('a second batch arrived while one was running: the device must be serialized\n');
-    process.exit(EXIT_CONCURRENCY);
-  },
-  onDeviceLost: () => {
-    process.exit(EXIT_DEVICE);
-  },
+  exit,
 });
 channel.send({ type: 'ready', detail: recogniser.model, warning });

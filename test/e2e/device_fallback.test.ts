@@ -57,6 +57,16 @@ void describe('device fallback', () => {
     return { code: answer.status, ...((await answer.json()) as Readiness) };
   }
 
+  /** Makes the device well again; resolves when the server is. */
+  async function cure(running: RealServer): Promise<void> {
+    await setDeviceHealth(healthFile, 'well');
+    const curedAtMs = performance.now();
+    while ((await readiness(running)).status !== 'ready') {
+      assert(performance.now() - curedAtMs < CURE_MAX_MS, 'not back in time');
+      await setTimeout(100);
+    }
+  }
+
   it('[R-07] no worker starts on the device: the CPU takes its place, degraded; after the cure it is back', async () => {
     const running = await start('exits');
     const during = await readiness(running);
@@ -64,12 +74,7 @@ void describe('device fallback', () => {
     assert.match(during.reasons.join(), /runs on cpu: fake is not used: its worker did not start/);
     assert.equal(await fetchSample(running, 'earwitness_worker_devices{device="fallback"}'), 1);
     assert.equal(await hear(running), 'cpu');
-    await setDeviceHealth(healthFile, 'well');
-    const curedAtMs = performance.now();
-    while ((await readiness(running)).status !== 'ready') {
-      assert(performance.now() - curedAtMs < CURE_MAX_MS, 'not back in time');
-      await setTimeout(100);
-    }
+    await cure(running);
     assert.equal(await hear(running), FAKE_DEVICE);
     const left = running.log.lines.filter(({ event }) => event === 'an inference worker has left its device');
     assert.equal(left.length, 1, 'said once');
@@ -99,12 +104,7 @@ void describe('device fallback', () => {
     assert.equal((await readiness(running)).status, 'degraded');
     const deaths = running.log.lines.filter(({ event }) => event === 'inference worker died');
     assert.match(String(deaths[0]?.fields['end']), /its device was lost/);
-    await setDeviceHealth(healthFile, 'well');
-    const curedAtMs = performance.now();
-    while ((await readiness(running)).status !== 'ready') {
-      assert(performance.now() - curedAtMs < CURE_MAX_MS, 'not back in time');
-      await setTimeout(100);
-    }
+    await cure(running);
     assert.equal(await hear(running), FAKE_DEVICE);
   });
 

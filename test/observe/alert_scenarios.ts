@@ -61,6 +61,13 @@ const BURN_TIMES = {
   creeping: { quietAt: DAY, firesAt: 5 * DAY, overAt: 8 * DAY, stepMinutes: 60 },
 } as const;
 
+/** promtool's clock begins at 0: a certificate ends at 20 days, and is renewed after 19. */
+const RENEWED_CERTIFICATE = gauge(
+  series('tls_certificate_expiry_timestamp_seconds'),
+  [19 * DAY, 20 * 86_400],
+  [2 * DAY, 90 * 86_400],
+);
+
 export const ALERT_SCENARIOS: readonly AlertScenario[] = [
   { alert: 'EarwitnessFinalsLateFast', courses: lateFinals(0.3, 120, 60, 90), ...BURN_TIMES.fast },
   {
@@ -163,26 +170,13 @@ export const ALERT_SCENARIOS: readonly AlertScenario[] = [
     ...{ quietAt: 19, firesAt: 29, overAt: 45 },
   },
   {
-    // promtool's clock begins at 0: the certificate ends at 20 days, and is renewed after 19.
     alert: 'EarwitnessCertificateExpiresSoon',
-    courses: [
-      gauge(
-        series('tls_certificate_expiry_timestamp_seconds'),
-        [19 * DAY, 20 * 86_400],
-        [2 * DAY, 90 * 86_400],
-      ),
-    ],
+    courses: [RENEWED_CERTIFICATE],
     ...{ quietAt: 5 * DAY, firesAt: 8 * DAY, overAt: 20 * DAY, stepMinutes: 60 },
   },
   {
     alert: 'EarwitnessCertificateExpires',
-    courses: [
-      gauge(
-        series('tls_certificate_expiry_timestamp_seconds'),
-        [19 * DAY, 20 * 86_400],
-        [2 * DAY, 90 * 86_400],
-      ),
-    ],
+    courses: [RENEWED_CERTIFICATE],
     ...{ quietAt: 17 * DAY, firesAt: 18.5 * DAY, overAt: 20 * DAY, stepMinutes: 60 },
   },
   {

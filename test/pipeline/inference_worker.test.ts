@@ -33,8 +33,7 @@ describe('inference worker', () => {
     const worker = new InferenceWorker({
       recogniser,
       reply: (message) => replies.push(message),
-      onConcurrency: fail,
-      onDeviceLost: fail,
+      exit: fail,
     });
     const told = (): string[] =>
       replies.map((reply) => (reply.type === 'batchDone' ? reply.type : `${reply.type} ${reply.jobId}`));

@@ -6,29 +6,12 @@ import type { FinalMessage, StartMessage } from '../../client/protocol.ts';
 import { StreamClient } from '../../client/stream_client.ts';
 import { msToSamples, samplesToMs } from '../../pipeline/audio.ts';
 import { OPUS_PACKET_MAX_MS } from '../../pipeline/limits.ts';
-import type { NativeDialectOptions } from '../../server/dialects/native_dialect.ts';
 import { roundMs } from './client_record.ts';
 import type { Burst, ClientScript } from './client_script.ts';
-import type { Dice } from './dice.ts';
-import type { TrackOwner } from './observed_parts.ts';
 import type { Accuse } from './scripted_audio.ts';
-import type { SimClock } from './sim_clock.ts';
+import type { SimClientOptions } from './sim_server.ts';
 import { SimSocket } from './sim_socket.ts';
-import type { Trace } from './trace.ts';
 import { decodePacket, textSpan } from './watermark.ts';
-
-export interface LibraryClientOptions {
-  readonly script: ClientScript;
-  readonly clock: SimClock;
-  readonly dice: Dice;
-  readonly trace: Trace;
-  readonly accuse: Accuse;
-  readonly dialect: NativeDialectOptions;
-  /** Why it cannot be let in, if it cannot. */
-  readonly refusal: () => string | undefined;
-  /** Whatever `act` makes the server do is done for this connection. */
-  readonly onBehalf: (owner: TrackOwner, act: () => void) => void;
-}
 
 /** Frames that were not yet enough for an utterance where a connection was cut or the detector began anew. */
 const UNHEARD_MAX_SAMPLES = 5 * 512;
@@ -38,7 +21,7 @@ const REPEATED_MAX_MS = OPUS_PACKET_MAX_MS;
 
 export class LibraryClient {
   readonly finals: FinalMessage[] = [];
-  readonly #options: LibraryClientOptions;
+  readonly #options: SimClientOptions;
   readonly #client: StreamClient;
   readonly #accuse: Accuse;
   /** Where each packet begins, in ms. */
@@ -47,7 +30,7 @@ export class LibraryClient {
   #socket: SimSocket | undefined;
   #hasLost = false;
 
-  constructor(options: LibraryClientOptions) {
+  constructor(options: SimClientOptions) {
     const { script, clock, dice, accuse } = options;
     this.#options = options;
     this.#accuse = (rule, detail) => {

@@ -1,26 +1,9 @@
 /** A client of the simulation: follows its script, and remembers what it is told. */
-import { NativeDialect, type NativeDialectOptions } from '../../server/dialects/native_dialect.ts';
 import { ClientRecord } from './client_record.ts';
 import type { ClientScript } from './client_script.ts';
-import type { Dice } from './dice.ts';
 import type { ObservedTrack } from './observed_parts.ts';
-import type { Accuse } from './scripted_audio.ts';
-import type { SimClock } from './sim_clock.ts';
 import { SimConnection } from './sim_connection.ts';
-import type { Trace } from './trace.ts';
-
-export interface SimClientOptions {
-  readonly script: ClientScript;
-  readonly clock: SimClock;
-  readonly dice: Dice;
-  readonly trace: Trace;
-  readonly accuse: Accuse;
-  readonly dialect: NativeDialectOptions;
-  /** Why it cannot be let in, if it cannot. */
-  readonly refusal: () => string | undefined;
-  /** Whatever `act` makes the server do is done for this client. */
-  readonly onBehalf: (client: SimClient, act: () => void) => void;
-}
+import { serve, type SimClientOptions } from './sim_server.ts';
 
 /** The transport's own close code (RFC 6455 section 7.4.1). */
 const GOING_AWAY = 1001;
@@ -87,7 +70,7 @@ export class SimClient {
   }
 
   connect(): void {
-    const { clock, refusal, trace, dialect, onBehalf, script } = this.#options;
+    const { clock, refusal, trace, script } = this.#options;
     if (this.#state === 'refused') return;
     const reason = refusal();
     trace.note(`client ${this.number} (${script.kind}) connects: ${reason ?? 'accepted'}`);
@@ -96,31 +79,12 @@ export class SimClient {
       return;
     }
     this.#state = 'connected';
-    onBehalf(this, () => {
-      const listener = new NativeDialect(
-        this.#connection,
-        dialect,
-        script.startsByQuery ? script.start : undefined,
-      );
-      this.#connection.listen({
-        text: (message) => {
-          onBehalf(this, () => {
-            listener.text(message);
-          });
-        },
-        binary: (message) => {
-          onBehalf(this, () => {
-            listener.binary(message);
-          });
-        },
-        drained: () => {
-          listener.drained();
-        },
-        closed: (code) => {
-          trace.note(`connection ${this.number} closed ${code}`);
-          listener.closed();
-        },
-      });
+    serve(this.#connection, this.#options, {
+      owner: this,
+      start: script.startsByQuery ? script.start : undefined,
+      onClosed: (code) => {
+        trace.note(`connection ${this.number} closed ${code}`);
+      },
     });
     this.#follow(0, clock.nowMs());
   }

@@ -1,18 +1,15 @@
 /** A socket of the simulation as the client library sees it, with the server at its other end. */
 import type { StreamSocket } from '../../client/connection.ts';
 import type { ClientMessage, StartMessage } from '../../client/protocol.ts';
-import { NativeDialect, type NativeDialectOptions } from '../../server/dialects/native_dialect.ts';
 import type { Dice } from './dice.ts';
 import type { ObservedTrack, TrackOwner } from './observed_parts.ts';
 import type { SimClock } from './sim_clock.ts';
 import { SimConnection } from './sim_connection.ts';
+import { serve, type SimServer } from './sim_server.ts';
 
-export interface SimSocketOptions {
+export interface SimSocketOptions extends SimServer {
   readonly clock: SimClock;
   readonly dice: Dice;
-  readonly dialect: NativeDialectOptions;
-  readonly refusal: () => string | undefined;
-  readonly onBehalf: (owner: TrackOwner, act: () => void) => void;
   /** Told of what a connection begins with. */
   readonly onStart: (start: StartMessage, firstPacket: Uint8Array) => void;
 }
@@ -90,35 +87,14 @@ export class SimSocket implements StreamSocket, TrackOwner {
   }
 
   #meetServer(): void {
-    const { refusal, onBehalf, dialect } = this.#options;
     if (this.#state === 'closed') return;
-    if (refusal() !== undefined) {
+    if (this.#options.refusal() !== undefined) {
       this.#close(ABNORMAL);
       return;
     }
     this.#isKnown = true;
     this.#state = 'open';
-    onBehalf(this, () => {
-      const listener = new NativeDialect(this.#connection, dialect, undefined);
-      this.#connection.listen({
-        text: (message) => {
-          onBehalf(this, () => {
-            listener.text(message);
-          });
-        },
-        binary: (message) => {
-          onBehalf(this, () => {
-            listener.binary(message);
-          });
-        },
-        drained: () => {
-          listener.drained();
-        },
-        closed: () => {
-          listener.closed();
-        },
-      });
-    });
+    serve(this.#connection, this.#options, { owner: this });
     this.#emit('open', { data: '', code: 0 });
   }
 

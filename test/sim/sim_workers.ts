@@ -3,7 +3,7 @@ import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts'
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import type { Hypothesis, RecognitionTask, Recogniser } from '../../pipeline/contracts.ts';
-import { EXIT_DEVICE, InferenceError } from '../../pipeline/errors.ts';
+import { EXIT_CONCURRENCY, InferenceError } from '../../pipeline/errors.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
 import type { WorkerListener } from '../../pipeline/worker_process.ts';
@@ -102,11 +102,10 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
         else if (context.faults.fires('inferenceLoseResult'))
           this.die({ signal: 'SIGSEGV', losesPipe: true });
       },
-      onConcurrency: () => {
-        context.accuse('I4', `inference process ${this.pid} got a batch while one was running`);
-      },
-      onDeviceLost: () => {
-        this.die({ code: EXIT_DEVICE });
+      exit: (code) => {
+        if (code === EXIT_CONCURRENCY)
+          context.accuse('I4', `inference process ${this.pid} got a batch while one was running`);
+        else this.die({ code });
       },
     });
   }

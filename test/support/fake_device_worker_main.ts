@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Moonshine } from '../../models/moonshine.ts';
 import type { MoonshineEngine } from '../../models/moonshine_engine.ts';
-import { EXIT_CONCURRENCY, EXIT_CONFIG, EXIT_DEVICE } from '../../pipeline/errors.ts';
+import { EXIT_CONFIG } from '../../pipeline/errors.ts';
 import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import type { InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
 import { InferenceWorker } from '../../pipeline/inference_worker.ts';
@@ -16,6 +16,7 @@ import { FAKE_DEVICE, type DeviceHealth } from './fake_device.ts';
 
 const settings = JSON.parse(process.argv[2] ?? '{}') as InferenceWorkerSettings;
 const { device } = settings.recogniser;
+const exit = (status: number): never => process.exit(status);
 const SCARCE_ROWS_COUNT = 2;
 let isReady = false;
 
@@ -28,9 +29,7 @@ const channel = openWorkerChannel<InferenceReply>({
     if (health() === 'dies') process.kill(process.pid, 'SIGSEGV');
     else void worker.run(request);
   },
-  exit: (status) => {
-    process.exit(status);
-  },
+  exit,
 });
 if (health() === 'exits') process.exit(1);
 if (health() === 'refuses') {
@@ -70,11 +69,6 @@ const worker = new InferenceWorker({
   reply: (message) => {
     channel.send(message);
   },
-  onConcurrency: () => {
-    process.exit(EXIT_CONCURRENCY);
-  },
-  onDeviceLost: () => {
-    process.exit(EXIT_DEVICE);
-  },
+  exit,
 });
 channel.send({ type: 'ready', detail: device });
