@@ -123,9 +123,10 @@ export class LoadSession {
   interrupt(): void {
     this.#isInterrupted = true;
     if (this.#state === 'speaking') this.#stop(this.#options.clock.nowMs());
-    else if (this.#state === 'stopping')
+    else if (this.#state === 'stopping') {
       this.#dueAtMs = Math.min(this.#dueAtMs, this.#options.clock.nowMs() + LOAD_INTERRUPTED_FINISH_MAX_MS);
-    else this.#end('interrupted', 'interrupted');
+      this.#options.onChange();
+    } else this.#end('interrupted', 'interrupted');
   }
 
   #connect(nowMs: number): void {
@@ -277,6 +278,7 @@ export class LoadSession {
   }
 
   #end(outcome: SessionOutcome, reason: string): void {
+    if (this.#state === 'ended') return;
     const { slot, script, originMs, clock, onChange } = this.#options;
     const socket = this.#socket;
     this.#socket = undefined;

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
+import { LOAD_INTERRUPTED_FINISH_MAX_MS } from '../../pipeline/limits.ts';
 import { Latencies } from '../../server/load/latencies.ts';
 import type { LoadPlan } from '../../server/load/load_plan.ts';
 import type { LoadReport } from '../../server/load/load_report.ts';
@@ -39,7 +40,7 @@ void describe('a load test against a server that answers when it is told to', ()
   });
   after(() => tones.remove());
 
-  function planOf(server: StubServer, changes: Partial<LoadPlan> = {}): LoadPlan {
+  function planOf(server: Pick<StubServer, 'url'>, changes: Partial<LoadPlan> = {}): LoadPlan {
     return {
       url: server.url,
       dialect: 'native',
@@ -188,6 +189,30 @@ void describe('a load test against a server that answers when it is told to', ()
     assert.equal(report.sessions.interrupted, 6);
     assert.ok(report.sentences > 0 && report.latencyMs.trueEnd.count === report.sentences);
     assertNoFaults(report);
+  });
+
+  it('[LOAD14] an interrupt leaves what has ended as it was, and waits no longer for a server that does not answer', async (test) => {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    test.after(() => {
+      server.close();
+    });
+    let connectionCount = 0;
+    server.on('connection', (socket) => {
+      socket.send('{"type":"ready","sessionId":"one"}');
+      if (connectionCount++ === 0) socket.send('hello');
+    });
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const controller = new AbortController();
+    const stages = [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }];
+    const plan = planOf({ url: `ws://127.0.0.1:${port}` }, { stages });
+    const running = runLoad(plan, { signal: controller.signal });
+    await pause(2_500);
+    controller.abort();
+    const abortedAtMs = performance.now();
+    const { sessions } = await running;
+    assert.ok(performance.now() - abortedAtMs < 3 * LOAD_INTERRUPTED_FINISH_MAX_MS);
+    assert.deepEqual([sessions.failed, sessions.interrupted], [1, 1]);
   });
 
   it('[LOAD15] a server that is not there fails every session, with the reason', async (test) => {
