@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isOpenToOthers, makePrivateFolder } from '../../models/new_folder.ts';
 import { SAMPLE_RATE_HZ } from '../../pipeline/audio.ts';
 import { killChild } from '../../pipeline/child_kill.ts';
 import { LOAD_SYNTHESIS_MAX_ATTEMPTS } from '../../pipeline/limits.ts';
@@ -21,27 +22,36 @@ interface Order {
 }
 
 export class Synthesiser {
-  /** Every user has a folder of their own: nobody else's samples are played, nobody else's folder is needed. */
-  readonly #folder = join(tmpdir(), `earwitness-speech-${process.getuid?.() ?? 0}`);
+  readonly #folder: string;
+  #made: Promise<void> | undefined;
   readonly #spoken = new Map<string, Promise<Int16Array>>();
   /** One sentence at a time. */
   #speaking: Promise<unknown> = Promise.resolve();
   #speaker: Speaker | undefined;
 
+  /** `folder`: where samples are kept; by default every user has one of their own. */
+  constructor(folder = join(tmpdir(), `earwitness-speech-${process.getuid?.() ?? 0}`)) {
+    this.#folder = folder;
+  }
+
   /**
    * Speaks an English sentence as 16 kHz mono PCM. The same text and voice give the same samples, kept in memory and in
-   * the temporary folder: the caller must not write to them.
+   * the temporary folder: the caller must not write to them. Rejects if that folder is another user's, or open to others:
+   * nobody else's samples are played.
    */
   speak(text: string, voice: Voice = 'slt'): Promise<Int16Array> {
     const key = `${voice} ${text}`;
     const known = this.#spoken.get(key);
     if (known !== undefined) return known;
     const path = join(this.#folder, `${createHash('sha256').update(key).digest('hex')}.wav`);
-    const speech = readSpeech(path).catch(() => {
-      const wav = this.#speaking.then(() => this.#write({ text, voice, path }));
-      this.#speaking = wav.catch(() => undefined);
-      return wav.then(() => readSpeech(path));
-    });
+    this.#made ??= makeOwnFolder(this.#folder);
+    const speech = this.#made.then(() =>
+      readSpeech(path).catch(() => {
+        const wav = this.#speaking.then(() => this.#write({ text, voice, path }));
+        this.#speaking = wav.catch(() => undefined);
+        return wav.then(() => readSpeech(path));
+      }),
+    );
     this.#spoken.set(key, speech);
     return speech;
   }
@@ -53,7 +63,6 @@ export class Synthesiser {
   }
 
   async #write(order: Order): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#ask(order);
@@ -110,6 +119,13 @@ class Speaker {
   close(): void {
     killChild(this.#child, 'SIGTERM');
   }
+}
+
+async function makeOwnFolder(path: string): Promise<void> {
+  await makePrivateFolder(path);
+  const { uid } = await stat(path);
+  if (uid !== (process.getuid?.() ?? uid) || (await isOpenToOthers(path)))
+    throw new Error(`${path} is another user's, or open to others: remove it`);
 }
 
 async function readSpeech(path: string): Promise<Int16Array> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -34,6 +34,17 @@ describe('synthesised speech', () => {
     const other = await synthesise('the birch canoe slid on the smooth planks', { voice: 'rms' });
     assert.notDeepEqual(speech, other);
   });
+
+  it(
+    '[SPK6] a folder that is open to others is refused',
+    { skip: process.platform === 'win32' },
+    async (test) => {
+      const folder = await mkdtemp(join(tmpdir(), 'earwitness-test-'));
+      test.after(() => rm(folder, { recursive: true }));
+      await chmod(folder, 0o777);
+      await assert.rejects(new Synthesiser(folder).speak('good morning'), /open to others: remove it/);
+    },
+  );
 
   it('[SPK2] the same sentence is spoken once, and nothing warns of it', async () => {
     const first = synthesise('glue the sheet to the dark blue background');
