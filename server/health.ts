@@ -1,6 +1,6 @@
 /** What the server may honestly say of itself, as a pure function of its workers. */
 import type { LoadSource } from '../pipeline/load_ladder.ts';
-import type { Telemetry } from '../pipeline/telemetry.ts';
+import { METRICS, type Telemetry } from '../pipeline/telemetry.ts';
 import type { Health, WorkerReport } from './admin.ts';
 
 export interface HealthFacts {
@@ -44,17 +44,9 @@ export function judgeHealth(facts: HealthFacts): Health {
 
 /** Sets the gauges. */
 export function reportHealth(telemetry: Telemetry, { status }: Health): void {
-  for (const candidate of STATUSES)
+  for (const candidate of METRICS.health_status.labels.status)
     telemetry.set('health_status', { status: candidate }, Number(candidate === status));
 }
-
-const STATUSES = [
-  'starting',
-  'ready',
-  'degraded',
-  'draining',
-  'failed',
-] as const satisfies readonly Health['status'][];
 
 const STATE_WORDS: Readonly<Record<string, string>> = {
   starting: 'starting',

@@ -58,7 +58,6 @@ export class LoadSession {
   /** By the clock; the session wants `step` then. */
   #dueAtMs: number;
   #attemptAtMs: number;
-  #openMs: number | undefined;
   #openedAtMs: number | undefined;
   #socket: WebSocket | undefined;
   #reader: DialectReader;
@@ -174,10 +173,7 @@ export class LoadSession {
 
   #onReady(): void {
     const nowMs = this.#options.clock.nowMs();
-    if (this.#openedAtMs === undefined) {
-      this.#openedAtMs = nowMs;
-      this.#openMs = nowMs - this.#attemptAtMs;
-    }
+    this.#openedAtMs ??= nowMs;
     this.#connectionCount++;
     this.#connectedAtMs = nowMs;
     this.#nextMessage = this.#connectedFrom;
@@ -294,8 +290,8 @@ export class LoadSession {
     this.#hearing.end(saidMs, openedAtMs ?? endedAtMs);
     const cut = script.sentences.findIndex((sentence) => sentence.endAudioMs > saidMs);
     this.#record = {
-      ...{ index: slot.index, outcome, reason, beginAtMs: slot.beginAtMs, openedAtMs, endedAtMs },
-      openMs: this.#openMs,
+      ...{ index: slot.index, outcome, reason, openedAtMs, endedAtMs },
+      openMs: this.#openedAtMs === undefined ? undefined : this.#openedAtMs - this.#attemptAtMs,
       sentences: cut < 0 ? script.sentences : script.sentences.slice(0, cut),
       judgedAudioMs: script.sentences[cut]?.startAudioMs ?? Infinity,
       heard: this.#hearing.heard,

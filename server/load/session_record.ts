@@ -19,12 +19,10 @@ export interface SessionRecord {
   readonly outcome: SessionOutcome;
   /** Why, unless it is done. */
   readonly reason: string;
-  /** When it was to be opened. */
-  readonly beginAtMs: number;
   /** When the server took it; undefined if it never did. */
   readonly openedAtMs: number | undefined;
   readonly endedAtMs: number;
-  /** Time from `beginAtMs`, or the last refusal's, to `openedAtMs`. */
+  /** Time from when it was to be opened, or from after the last refusal, to `openedAtMs`. */
   readonly openMs: number | undefined;
   /** The sentences that were said, or due, before the session ended. */
   readonly sentences: readonly SpokenSentence[];

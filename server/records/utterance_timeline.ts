@@ -23,7 +23,6 @@ export interface UtteranceTimeline {
   readonly runs: UtteranceRun[];
   readonly partialsSentAtMs: number[];
   finalSentAtMs: number | undefined;
-  noticedAtMs: number | undefined;
 }
 
 /** The utterances of these marks, in the order in which they began. */
@@ -50,7 +49,6 @@ function emptyTimeline(utteranceId: number): UtteranceTimeline {
     runs: [],
     partialsSentAtMs: [],
     finalSentAtMs: undefined,
-    noticedAtMs: undefined,
   };
 }
 
@@ -91,8 +89,6 @@ function apply(timeline: UtteranceTimeline, { kind, atMs, valueMs }: TraceMark, 
       timeline.finalSentAtMs = atMs;
       return;
     case 'notice':
-      timeline.noticedAtMs = atMs;
-      return;
     case 'opened':
     case 'audio':
     case 'pause':

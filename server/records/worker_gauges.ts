@@ -1,17 +1,6 @@
 /** What the metrics tell of worker processes. */
-import type { WorkerStatus } from '../../pipeline/supervised_worker.ts';
-import type { Telemetry } from '../../pipeline/telemetry.ts';
+import { METRICS, type Telemetry } from '../../pipeline/telemetry.ts';
 import type { WorkerReport } from '../admin.ts';
-
-const WORKER_STATES = [
-  'starting',
-  'ready',
-  'stopping',
-  'backoff',
-  'parked',
-  'failed',
-  'closed',
-] as const satisfies readonly WorkerStatus['state'][];
 
 /** Remembers what was added to the counters so far. */
 export class WorkerGauges {
@@ -33,7 +22,7 @@ export class WorkerGauges {
         { role },
         sum(({ rssBytes }) => rssBytes),
       );
-      for (const state of WORKER_STATES) {
+      for (const state of METRICS.workers.labels.state) {
         telemetry.set('workers', { role, state }, ofRole.filter((worker) => worker.state === state).length);
       }
       for (const [slot, worker] of ofRole.entries()) this.#reportProcess(telemetry, worker, String(slot));

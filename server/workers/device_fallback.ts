@@ -7,10 +7,8 @@ import type { Telemetry } from '../../pipeline/telemetry.ts';
 import type { WorkerReport } from '../admin.ts';
 import type { Config } from '../config.ts';
 import type { Log } from '../records/log.ts';
+import { CPU } from './devices.ts';
 import { inferenceLauncher, type LauncherOptions } from './worker_launchers.ts';
-
-/** What slots fall back to. */
-const FALLBACK_DEVICE = 'cpu';
 
 export interface DeviceContext extends LauncherOptions {
   /** What inference workers are meant to run on. */
@@ -19,22 +17,21 @@ export interface DeviceContext extends LauncherOptions {
   readonly log: Log;
 }
 
-/** How slots on this device fall back; undefined for what runs on the CPU already. */
+/** How slots on this accelerator fall back. */
 export function deviceFallback(
   config: Config,
   { device, telemetry, log, ...options }: DeviceContext,
-): Fallback<InferenceRequest, InferenceReply> | undefined {
-  if (device === FALLBACK_DEVICE) return undefined;
+): Fallback<InferenceRequest, InferenceReply> {
   return {
     device,
-    fallbackDevice: FALLBACK_DEVICE,
+    fallbackDevice: CPU,
     record: new DeviceRecord(),
-    launch: inferenceLauncher(config, { ...options, device: FALLBACK_DEVICE }),
+    launch: inferenceLauncher(config, { ...options, device: CPU }),
     launchProbe: inferenceLauncher(config, { ...options, device, canaryCount: DEVICE_PROBE_PASS_COUNT }),
     onChange: (reason) => {
       telemetry.count('device_fallbacks_total', { outcome: reason === undefined ? 'returned' : 'left' });
       if (reason === undefined) log.info('an inference worker is back on its device', { device });
-      else log.error('an inference worker has left its device', { device, instead: FALLBACK_DEVICE, reason });
+      else log.error('an inference worker has left its device', { device, instead: CPU, reason });
     },
     onProbe: (outcome) => {
       telemetry.count('device_probes_total', { outcome });

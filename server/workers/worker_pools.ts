@@ -38,16 +38,14 @@ export interface PoolContext {
  * One worker for each accelerator, with spares on the CPU that stand by; without accelerators all are on the CPU. Two
  * workers on one accelerator would only wait for each other.
  */
-function slotDevices(config: Config, context: PoolContext): SlotDevice[] {
+function slotDevices(config: Config, context: PoolContext, accelerators: readonly string[]): SlotDevice[] {
   const options = launcherOptions('inference', context);
   const onCpu = { launch: inferenceLauncher(config, { ...options, device: CPU }), batchMaxCount: 1 };
-  const slots = devicesOf(context.device)
-    .filter(isAccelerator)
-    .map((device) => ({
-      launch: inferenceLauncher(config, { ...options, device }),
-      fallback: deviceFallback(config, { ...options, ...context, device }),
-      batchMaxCount: BATCH_MAX_COUNT,
-    }));
+  const slots = accelerators.map((device) => ({
+    launch: inferenceLauncher(config, { ...options, device }),
+    fallback: deviceFallback(config, { ...options, ...context, device }),
+    batchMaxCount: BATCH_MAX_COUNT,
+  }));
   const spares = new Array<SlotDevice>(config.inferenceSpares).fill({
     ...onCpu,
     isStandby: slots.length > 0,
@@ -60,7 +58,7 @@ function slotDevices(config: Config, context: PoolContext): SlotDevice[] {
 export function createInferencePool(config: Config, context: PoolContext): WorkerInferencePool {
   const accelerators = devicesOf(context.device).filter(isAccelerator);
   return new WorkerInferencePool({
-    workers: slotDevices(config, context),
+    workers: slotDevices(config, context, accelerators),
     clock: systemClock,
     random: Math.random,
     slotCount: accelerators.length > 0 ? accelerators.length : config.inferenceWorkers,

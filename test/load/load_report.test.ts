@@ -26,7 +26,7 @@ type Told = readonly [atMs: number, event: HeardEvent];
 /** A session that says one sentence from 1,000 to 3,000 ms and hears this, at these times. */
 function heard(text: string, told: readonly Told[], changes: Partial<SessionRecord> = {}): SessionRecord {
   return {
-    ...{ index: 0, outcome: 'done', reason: '', beginAtMs: 0, openedAtMs: 0, endedAtMs: 10_000, openMs: 5 },
+    ...{ index: 0, outcome: 'done', reason: '', openedAtMs: 0, endedAtMs: 10_000, openMs: 5 },
     sentences: [{ text, startAudioMs: 1_000, endAudioMs: 3_000 }],
     judgedAudioMs: Infinity,
     heard: told.map(([atMs, event]) => ({ atMs, event })),
