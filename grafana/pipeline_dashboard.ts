@@ -237,10 +237,12 @@ export const PIPELINE: DashboardSpec = {
         },
         {
           kind: 'lines',
-          title: 'Drafts',
-          shows: 'Share of draft tokens that the decoder took over, and its runs for each job.',
-          good: 'most are taken over; a handful of runs for each job.',
-          otherwise: 'few are: hypotheses change a lot, as with noise or another language than the model’s.',
+          title: 'What is used again',
+          shows:
+            'Share of draft tokens that the decoder took over and its runs for each job; share of audio that was not encoded anew.',
+          good: 'most are taken over; a handful of runs for each job; a third of the audio or more where utterances are long.',
+          otherwise:
+            'few tokens are: hypotheses change a lot, as with noise or another language than the model’s. Little audio is: there is more speech at a time than a worker keeps, or an accelerator, which keeps none.',
           unit: 'count',
           queries: [
             {
@@ -253,6 +255,13 @@ export const PIPELINE: DashboardSpec = {
             {
               expr: ratio(query.perSecond('decoder_steps_total'), query.observed('inference_seconds')),
               legend: 'decoder runs for each job',
+            },
+            {
+              expr: ratio(
+                query.perSecond('encoder_audio_seconds_total', { where: { outcome: 'reused' } }),
+                query.perSecond('encoder_audio_seconds_total'),
+              ),
+              legend: 'audio not encoded anew',
             },
           ],
         },

@@ -121,6 +121,7 @@ export class FloatGraphs implements MoonshineEngine {
       ...decodingOf(task, row, choices),
       encodeMs: share.encodeMs / tasks.length,
       decodeMs: share.decodeMs / tasks.length,
+      reusedMs: 0,
     }));
     return { rows, movedBytes: isAccelerator(this.#device) ? crossed.reduce(addBytes, 0) : 0 };
   }

@@ -11,6 +11,7 @@ import type { MoonshineFiles } from './moonshine_graphs.ts';
 import { comparePrepared } from './preparation_check.ts';
 import { buildDecoder } from './prepared_decoder.ts';
 import { buildEncoder } from './prepared_encoder.ts';
+import { buildStreamingEncoder } from './streaming_encoder.ts';
 import { preparedFolder } from './prepared_build.ts';
 import { originOf, PREPARED_NAMES, type PublishedDigests } from './prepared_folder.ts';
 import { readPublishedGraphs } from './published_graph.ts';
@@ -34,13 +35,16 @@ export interface Preparation extends MoonshineFiles {
 
 interface PreparedFiles extends MoonshineFiles {
   readonly verifierPath: string;
+  readonly streaming: NonNullable<MoonshineFiles['streaming']>;
 }
 
 function filesIn(folder: string): PreparedFiles {
+  const pathOf = (name: keyof typeof PREPARED_NAMES): string => join(folder, PREPARED_NAMES[name]);
   return {
-    encoderPath: join(folder, PREPARED_NAMES.encoder),
-    decoderPath: join(folder, PREPARED_NAMES.step),
-    verifierPath: join(folder, PREPARED_NAMES.verifier),
+    encoderPath: pathOf('encoder'),
+    decoderPath: pathOf('step'),
+    verifierPath: pathOf('verifier'),
+    streaming: { encoderPath: pathOf('streamingEncoder'), readerPath: pathOf('reader') },
   };
 }
 
@@ -48,8 +52,9 @@ async function buildInto(folder: string, options: PreparationOptions, target: Gr
   const published = await readPublishedGraphs(options);
   const write = (name: string, model: Uint8Array) => writeFile(join(folder, name), model, { flush: true });
   await write(PREPARED_NAMES.encoder, buildEncoder(published, target));
-  await write(PREPARED_NAMES.step, buildDecoder('step', published.decoder, target));
-  await write(PREPARED_NAMES.verifier, buildDecoder('verifier', published.decoder, target));
+  await write(PREPARED_NAMES.streamingEncoder, buildStreamingEncoder(published, target));
+  for (const kind of ['step', 'verifier', 'reader'] as const)
+    await write(PREPARED_NAMES[kind], buildDecoder(kind, published.decoder, target));
 }
 
 /** Builds the graphs, and leaves those that can be used. */
@@ -57,9 +62,13 @@ async function fill(folder: string, options: PreparationOptions, weightType: Wei
   const { architecture } = options;
   await buildInto(folder, options, { architecture, weightType });
   const files = filesIn(folder);
-  const verdict = await comparePrepared(options, files, architecture);
-  if (verdict === 'different') await Promise.all([rm(files.encoderPath), rm(files.decoderPath)]);
-  if (verdict !== 'exact') await rm(files.verifierPath);
+  const { finals, drafts, partials } = await comparePrepared(options, files, architecture);
+  const useless = [
+    ...(finals ? [] : [files.encoderPath, files.decoderPath]),
+    ...(drafts ? [] : [files.verifierPath]),
+    ...(partials ? [] : Object.values(files.streaming)),
+  ];
+  for (const path of useless) await rm(path);
 }
 
 async function prepare(options: PreparationOptions): Promise<Preparation> {
@@ -70,9 +79,19 @@ async function prepare(options: PreparationOptions): Promise<Preparation> {
     fill: (into) => fill(into, options, weightType),
   });
   if (manifest.files.length === 0) throw new Error('the prepared graphs do not give the published result');
-  const { verifierPath, ...files } = filesIn(folder);
-  if (manifest.files.some(({ name }) => name === PREPARED_NAMES.verifier)) return { ...files, verifierPath };
-  return { ...files, warning: 'drafts are not used: on this processor they would change results' };
+  const has = (wanted: string): boolean => manifest.files.some(({ name }) => name === wanted);
+  const { verifierPath, streaming, ...files } = filesIn(folder);
+  const warnings: string[] = [];
+  if (!has(PREPARED_NAMES.verifier))
+    warnings.push('drafts are not used: on this processor they would change results');
+  if (!has(PREPARED_NAMES.reader))
+    warnings.push('partials are made as finals are: on this processor they would differ too much');
+  return {
+    ...files,
+    ...(has(PREPARED_NAMES.verifier) && { verifierPath }),
+    ...(has(PREPARED_NAMES.reader) && { streaming }),
+    ...(warnings.length > 0 && { warning: warnings.join('; ') }),
+  };
 }
 
 /**

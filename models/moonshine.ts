@@ -128,7 +128,7 @@ export class Moonshine implements Recogniser {
 
   /** Runs the tasks together; what cannot be run together is run in halves, down to the one that fails alone. */
   async #run(tasks: readonly RecognitionTask[], heard: Heard): Promise<Run> {
-    const rows = tasks.map(({ pcm, draft }) => ({ pcm, draft, maxTokens: tokenBudget(pcm.length) }));
+    const rows = tasks.map((task) => ({ ...task, maxTokens: tokenBudget(task.pcm.length) }));
     try {
       const { engine, tokenizer } = this.#parts;
       const written = (decoding: TimedDecoding): Hypothesis => ({

@@ -1,17 +1,18 @@
 /** What runs the graphs of a Moonshine model: one utterance after the other, or a batch at once. */
+import type { RecognitionTask } from '../pipeline/contracts.ts';
 import type { Decoding } from './greedy_decoder.ts';
 
 /** Audio with the most tokens that it may become, and a guess at them. */
-export interface AudioTask {
-  readonly pcm: Int16Array;
+export interface AudioTask extends RecognitionTask {
   readonly maxTokens: number;
-  readonly draft: readonly number[];
 }
 
 /** The times are the row's part of its batch: they add up to what the device was busy. */
 export interface TimedDecoding extends Decoding {
   readonly encodeMs: number;
   readonly decodeMs: number;
+  /** Of the audio, what an earlier run had encoded. */
+  readonly reusedMs: number;
 }
 
 export interface DecodedBatch {

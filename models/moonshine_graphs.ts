@@ -8,6 +8,7 @@ import type { AudioTask, DecodedBatch, MoonshineEngine, TimedDecoding } from './
 import type { MoonshineArchitecture } from './moonshine_facts.ts';
 import { PreparedContext } from './prepared_context.ts';
 import { PublishedContext } from './published_decoder.ts';
+import { type Beginning, StreamingGraph } from './streaming_graph.ts';
 
 /** Files of a model: the published pair, or what `prepareMoonshine` made of it. */
 export interface MoonshineFiles {
@@ -15,6 +16,8 @@ export interface MoonshineFiles {
   readonly decoderPath: string;
   /** The prepared decoder's second form, without which drafts are not used. */
   readonly verifierPath?: string | undefined;
+  /** What partials are made with; absent: they are made as finals are. */
+  readonly streaming?: { readonly encoderPath: string; readonly readerPath: string } | undefined;
 }
 
 /** How a model is run. `threads` is the count of threads one run may use, ≥ 1. */
@@ -28,6 +31,13 @@ interface Sessions {
   readonly encoder: InferenceSession;
   readonly decoder: InferenceSession;
   readonly verifier: InferenceSession | undefined;
+  readonly streaming: { readonly encoder: StreamingGraph; readonly reader: InferenceSession } | undefined;
+}
+
+/** A decoder at the start of an utterance, and how much of the audio did not have to be encoded for it. */
+interface Begun {
+  readonly context: TokenContext;
+  readonly reusedMs: number;
 }
 
 /**
@@ -56,7 +66,11 @@ export class MoonshineGraphs implements MoonshineEngine {
       const encoder = await open(files.encoderPath);
       const decoder = await open(files.decoderPath);
       const verifier = files.verifierPath === undefined ? undefined : await open(files.verifierPath);
-      return new MoonshineGraphs({ encoder, decoder, verifier }, options.architecture);
+      const streaming = files.streaming && {
+        encoder: new StreamingGraph(await open(files.streaming.encoderPath), options.architecture),
+        reader: await open(files.streaming.readerPath),
+      };
+      return new MoonshineGraphs({ encoder, decoder, verifier, streaming }, options.architecture);
     } catch (error) {
       await Promise.all(opened.map((session) => session.release()));
       throw error;
@@ -65,13 +79,13 @@ export class MoonshineGraphs implements MoonshineEngine {
 
   async decode(tasks: readonly AudioTask[]): Promise<DecodedBatch> {
     const decodings: TimedDecoding[] = [];
-    for (const { pcm, maxTokens, draft } of tasks) {
+    for (const task of tasks) {
       const startMs = performance.now();
-      const context = await this.begin(pcm, maxTokens);
+      const { context, reusedMs } = await this.#begin(task);
       const encodedMs = performance.now();
-      const decoding = await decodeGreedily(context, { maxTokens, draft });
+      const decoding = await decodeGreedily(context, task);
       const decodeMs = performance.now() - encodedMs;
-      decodings.push({ ...decoding, encodeMs: encodedMs - startMs, decodeMs });
+      decodings.push({ ...decoding, encodeMs: encodedMs - startMs, decodeMs, reusedMs });
     }
     const samples = tasks.reduce((sum, { pcm }) => sum + pcm.length, 0);
     return { decodings, samples, paddingSamples: 0, movedBytes: 0 };
@@ -86,15 +100,39 @@ export class MoonshineGraphs implements MoonshineEngine {
     const { last_hidden_state: hiddenState } = encoded;
     // Which graphs these are is told by what the encoder returns.
     if (hiddenState) return new PublishedContext(decoder, architecture, hiddenState);
-    assert('cross_key_0' in encoded, 'this is no encoder of a Moonshine model');
     const utterance = { architecture, crossProjections: encoded, maxTokens };
-    return new PreparedContext({ step: decoder, verifier }, utterance);
+    return new PreparedContext({ step: decoder, together: verifier }, utterance);
+  }
+
+  /** True if partials are made with what is kept of their utterance. */
+  get isStreaming(): boolean {
+    return this.#sessions.streaming !== undefined;
+  }
+
+  /** The same for the beginning of an utterance that grows, with what is kept of it. Only where `isStreaming`. */
+  async beginPartial(beginning: Beginning, maxTokens: number): Promise<Begun> {
+    const { decoder, streaming } = this.#sessions;
+    assert(streaming, 'these graphs have no streaming encoder');
+    const { crossProjections, reusedMs } = await streaming.encoder.encode(beginning);
+    const utterance = { architecture: this.#architecture, crossProjections, maxTokens };
+    return {
+      context: new PreparedContext({ step: decoder, together: streaming.reader }, utterance),
+      reusedMs,
+    };
   }
 
   async close(): Promise<void> {
-    const { encoder, decoder, verifier } = this.#sessions;
+    const { encoder, decoder, verifier, streaming } = this.#sessions;
     await encoder.release();
     await decoder.release();
     await verifier?.release();
+    await streaming?.encoder.close();
+    await streaming?.reader.release();
+  }
+
+  async #begin({ pcm, maxTokens, partialOf }: AudioTask): Promise<Begun> {
+    if (partialOf !== undefined && this.isStreaming)
+      return this.beginPartial({ pcm, key: partialOf }, maxTokens);
+    return { context: await this.begin(pcm, maxTokens), reusedMs: 0 };
   }
 }

@@ -7,8 +7,15 @@ import { type MoonshineArchitecture, START_TOKEN } from './moonshine_facts.ts';
 import { type MoonshineFiles, MoonshineGraphs } from './moonshine_graphs.ts';
 import { PreparedContext } from './prepared_context.ts';
 
-/** `exact without drafts`: right token by token, but reading several at once does not give the same. */
-export type PreparationVerdict = 'exact' | 'exact without drafts' | 'different';
+/** What of the prepared graphs can be used. */
+export interface PreparationVerdict {
+  /** Encoder and step give the published tokens. */
+  readonly finals: boolean;
+  /** The verifier computes for several tokens just what the step does one by one. */
+  readonly drafts: boolean;
+  /** Streaming encoder and reader choose nearly as the others do. */
+  readonly partials: boolean;
+}
 
 /** First three formants in Hz of a few vowels (Peterson and Barney 1952, men). */
 const VOWELS = { a: [730, 1090, 2440], e: [530, 1840, 2480], i: [270, 2290, 3010], o: [570, 840, 2410] };
@@ -53,6 +60,7 @@ function vowelSignal(): Int16Array {
 const READ_TOKENS = [START_TOKEN, 306, 626, 29892, 306, 626, 1286, 29889, 450, 4996, 17354, 1701];
 /** Of these, the share after which both must choose the same: with audio that does not fit, choices are close. */
 const AGREEMENT_MIN_RATIO = 0.75;
+const MAX_TOKENS = 2 * READ_TOKENS.length;
 
 async function readSingly(context: TokenContext): Promise<number[]> {
   const chosen: number[] = [];
@@ -72,20 +80,46 @@ function agreementRatio(some: readonly number[], others: readonly number[]): num
   return some.filter((token, at) => token === others[at]).length / some.length;
 }
 
+/** Beginnings of the signal that are encoded one after the other, in parts of the whole. */
+const STREAMED_PARTS = [0.4, 0.6, 0.8, 1];
+
+/** Choices after the whole signal was encoded as it grew, and all at once. */
+async function streamedChoices(graphs: MoonshineGraphs, pcm: Int16Array): Promise<(readonly number[])[]> {
+  const choices: (readonly number[])[] = [];
+  for (const [key, parts] of [STREAMED_PARTS, [1]].entries()) {
+    for (const part of parts) {
+      const beginning = { pcm: pcm.subarray(0, Math.round(part * pcm.length)), key };
+      const { context } = await graphs.beginPartial(beginning, MAX_TOKENS);
+      if (part === 1) choices.push(await context.extend(READ_TOKENS));
+    }
+  }
+  return choices;
+}
+
 async function compare(published: MoonshineGraphs, prepared: MoonshineGraphs): Promise<PreparationVerdict> {
   const pcm = vowelSignal();
-  const maxTokens = 2 * READ_TOKENS.length;
+  const maxTokens = MAX_TOKENS;
   const decode = async (graphs: MoonshineGraphs) =>
     decodeGreedily(await graphs.begin(pcm, maxTokens), { maxTokens, draft: [] });
   const [expected, heard] = [await decode(published), await decode(prepared)];
-  if (expected.tokens.join() !== heard.tokens.join()) return 'different';
+  if (expected.tokens.join() !== heard.tokens.join()) return UNUSABLE;
 
   const choices = await readSingly(await published.begin(pcm, maxTokens));
   const preparedChoices = await readSingly(await prepared.begin(pcm, maxTokens));
-  if (agreementRatio(choices, preparedChoices) < AGREEMENT_MIN_RATIO) return 'different';
+  if (agreementRatio(choices, preparedChoices) < AGREEMENT_MIN_RATIO) return UNUSABLE;
   const [singly, together] = [await prepared.begin(pcm, maxTokens), await prepared.begin(pcm, maxTokens)];
-  return (await readsTogether(singly, together)) ? 'exact' : 'exact without drafts';
+  const drafts = await readsTogether(singly, together);
+  const streamed = await streamedChoices(prepared, pcm);
+  if (process.env['DEBUGX'])
+    console.log(
+      streamed.map((s) => agreementRatio(choices, s)),
+      agreementRatio(choices, preparedChoices),
+    );
+  const partials = streamed.every((chosen) => agreementRatio(choices, chosen) >= AGREEMENT_MIN_RATIO);
+  return { finals: true, drafts, partials };
 }
+
+const UNUSABLE: PreparationVerdict = { finals: false, drafts: false, partials: false };
 
 /** Runs both on the same generated signal, on one thread. Throws ONNX Runtime's error if a graph cannot run. */
 export async function comparePrepared(
@@ -139,7 +173,7 @@ export async function compareFloat(
   const signal = vowelSignal();
   const tasks = BATCHED_PARTS.map((part) => ({
     pcm: signal.subarray(0, Math.round(part * signal.length)),
-    maxTokens: 2 * READ_TOKENS.length,
+    maxTokens: MAX_TOKENS,
     draft: [],
   }));
   const published = await MoonshineGraphs.open(publishedFiles, options);

@@ -2,10 +2,12 @@
  * Moonshine's decoder, rebuilt from the published weights: about 90 nodes for a step of one token instead of 1,100,
  * the output layer in 8 bits like all others, and the choice of the token inside.
  *
- * There are two of it. The step reads one token. The verifier reads several, in such a way that what it computes for
+ * There are three of it. The step reads one token. The verifier reads several, in such a way that what it computes for
  * each is bit for bit what a step computes, so that a draft never changes a transcript: activations are quantised row
  * by row, and every float product is made of the same one-row products (cross-attention) or at least two-row products
- * (self-attention), because ONNX Runtime rounds products of one row differently from those of more.
+ * (self-attention), because ONNX Runtime rounds products of one row differently from those of more. The reader reads
+ * several as well, all quantised together: in half the time, but now and then it chooses otherwise where choices are
+ * close. It is for partials.
  */
 import { CONTRIB_DOMAIN, ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
 import { type GraphTarget, type MoonshineArchitecture, paddedHeadSize } from './moonshine_facts.ts';
@@ -21,8 +23,8 @@ import {
   productOfTensor,
 } from './quantised_product.ts';
 
-/** Reads one token, or several. */
-export type DecoderKind = 'step' | 'verifier';
+/** Reads one token, or several; the reader several in less time and with less care. */
+export type DecoderKind = 'step' | 'verifier' | 'reader';
 
 interface DecoderParts {
   readonly kind: DecoderKind;
@@ -78,17 +80,23 @@ function selfAttention(parts: DecoderParts, normed: Value, layer: number): Value
   return product(graph, kept, { matrix: padHeadRows(output, headSize, padded) });
 }
 
-/** Attention to the audio. Each token is an entry of a batch of one-row products: no transposition, any count. */
+/**
+ * Attention to the audio. In step and verifier each token is an entry of a batch of one-row products: no transposition,
+ * any count. In the reader each head's tokens are one product.
+ */
 function crossAttention(parts: DecoderParts, normed: Value, layer: number): Value {
-  const { graph, published, architecture, product } = parts;
+  const { graph, published, architecture, product, kind } = parts;
   const { headCount, headSize } = architecture;
   const path = `/model/decoder/layers.${layer}/encoder_attn`;
   const keys = graph.input(`cross_key_${layer}`, ELEMENT.float, [headCount, headSize, 'frames']);
   const values = graph.input(`cross_value_${layer}`, ELEMENT.float, [headCount, 'frames', headSize]);
   const projected = product(graph, normed, { matrix: published.matrix(`${path}/q_proj`) });
-  const queries = graph.node('Reshape', [projected, graph.integers([-1, headCount, 1, headSize])]);
+  const heads = kind === 'reader' ? [-1, headCount, headSize] : [-1, headCount, 1, headSize];
+  const turned = (value: Value): Value =>
+    kind === 'reader' ? graph.node('Transpose', [value], { perm: [1, 0, 2] }) : value;
+  const queries = turned(graph.node('Reshape', [projected, graph.integers(heads)]));
   const weights = graph.node('Softmax', [graph.node('MatMul', [queries, keys])], { axis: -1 });
-  const attended = graph.node('MatMul', [weights, values]);
+  const attended = turned(graph.node('MatMul', [weights, values]));
   const rows = graph.node('Reshape', [attended, graph.integers([1, -1, headCount * headSize])]);
   return product(graph, rows, { matrix: published.matrix(`${path}/dense`, `${path}/o_proj`) });
 }
@@ -134,13 +142,17 @@ export function buildDecoder(kind: DecoderKind, published: PublishedGraph, targe
     graph,
     published,
     architecture,
-    product: kind === 'step' ? productOfTensor : productOfRows,
-    choice: kind === 'step' ? choiceOfTensor : choiceOfRows,
+    product: kind === 'verifier' ? productOfRows : productOfTensor,
+    choice: kind === 'verifier' ? choiceOfRows : choiceOfTensor,
     rotary: rotaryTables(graph),
     lastPosition: graph.input('last_position', ELEMENT.int32, [1]),
     sequenceLength: graph.input('sequence_length', ELEMENT.int32, []),
   };
-  const stream = new ResidualStream(graph, embed(graph, published, tokens));
+  const stream = new ResidualStream(
+    graph,
+    embed(graph, published, tokens),
+    kind === 'reader' ? 'apart' : 'fused',
+  );
   for (let layer = 0; layer < architecture.layerCount; layer++) {
     const gain = (name: string) => published.floats(`model.decoder.layers.${layer}.${name}.weight_merged_0`);
     stream.add(selfAttention(parts, stream.norm(gain('input_layernorm')), layer));

@@ -10,25 +10,28 @@ import { type PublishedGraphs, withWeightType } from './published_graph.ts';
 import { joinColumns, scaled } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
+interface CrossParts {
+  readonly published: PublishedGraphs;
+  readonly architecture: MoonshineArchitecture;
+  readonly hidden: Value;
+}
+
 /** The output of the published encoder, `[1, frames, width]`. */
 const ENCODER_OUTPUT = 'last_hidden_state';
 
-/** Splits the last axis of `[1, frames, …]` into parts of these sizes. */
-function splitColumns(graph: GraphBuilder, value: Value, sizes: readonly number[]): Value[] {
-  const outputs = sizes.map(() => graph.fresh());
-  graph.add({ operator: 'Split', inputs: [value, graph.integers(sizes)], outputs, attributes: { axis: -1 } });
+/** Splits the last axis of `[1, frames, …]` in the middle. */
+function splitColumns(graph: GraphBuilder, value: Value): readonly [Value, Value] {
+  const outputs = [graph.fresh(), graph.fresh()] as const;
+  graph.add({ operator: 'Split', inputs: [value], outputs, attributes: { axis: -1 } });
   return outputs;
 }
 
 /**
- * Writes `cross_key_N` `[heads, headSize, frames]` and `cross_value_N` `[heads, frames, headSize]` for each decoder
- * layer. Keys leave it transposed and scaled, which the published decoder does anew in every step.
+ * Writes `cross_keys` `[layers × heads, headSize, frames]` and `cross_values` `[layers × heads, frames, headSize]`, what
+ * the decoder's layers need of `hidden` `[1, frames, width]`. Keys leave it transposed and scaled, which the published
+ * decoder does anew in every step.
  */
-function crossProjections(
-  graph: GraphBuilder,
-  published: PublishedGraphs,
-  architecture: MoonshineArchitecture,
-): void {
+export function crossProjections(graph: GraphBuilder, { published, architecture, hidden }: CrossParts): void {
   const { layerCount, headCount, headSize } = architecture;
   const layers = Array.from({ length: layerCount }, (_, layer) => layer);
   const matrixOf = (layer: number, name: string) =>
@@ -36,20 +39,15 @@ function crossProjections(
   const keyMatrices = layers.map((layer) => scaled(matrixOf(layer, 'k'), 1 / Math.sqrt(headSize)));
   const valueMatrices = layers.map((layer) => matrixOf(layer, 'v'));
   const matrix = joinColumns([...keyMatrices, ...valueMatrices]);
-  const projected = productOfTensor(graph, ENCODER_OUTPUT, { matrix });
-  const [keys = '', values = ''] = splitColumns(graph, projected, [matrix.columns / 2, matrix.columns / 2]);
+  const [keys, values] = splitColumns(graph, productOfTensor(graph, hidden, { matrix }));
   const heads = graph.integers([-1, layerCount * headCount, headSize]);
-  const writeLayers = (value: Value, perm: readonly number[], outputs: readonly Value[]): void => {
-    const turned = graph.node('Transpose', [graph.node('Reshape', [value, heads])], { perm });
-    const sizes = graph.integers(outputs.map(() => headCount));
-    graph.add({ operator: 'Split', inputs: [turned, sizes], outputs, attributes: { axis: 0 } });
+  const write = (value: Value, perm: readonly number[], output: Value): void => {
+    const inputs = [graph.node('Reshape', [value, heads])];
+    graph.add({ operator: 'Transpose', inputs, outputs: [output], attributes: { perm } });
   };
-  const keyShape = [headCount, headSize, 'frames'];
-  const valueShape = [headCount, 'frames', headSize];
-  const keyOutputs = layers.map((layer) => graph.output(`cross_key_${layer}`, ELEMENT.float, keyShape));
-  const valueOutputs = layers.map((layer) => graph.output(`cross_value_${layer}`, ELEMENT.float, valueShape));
-  writeLayers(keys, [1, 2, 0], keyOutputs);
-  writeLayers(values, [1, 0, 2], valueOutputs);
+  const headsOfAll = layerCount * headCount;
+  write(keys, [1, 2, 0], graph.output('cross_keys', ELEMENT.float, [headsOfAll, headSize, 'all frames']));
+  write(values, [1, 0, 2], graph.output('cross_values', ELEMENT.float, [headsOfAll, 'all frames', headSize]));
 }
 
 /** The prepared encoder as an ONNX model: `input_values` `[1, samples]` in, the cross projections out. */
@@ -58,6 +56,6 @@ export function buildEncoder(published: PublishedGraphs, target: GraphTarget): U
   graph.input('input_values', ELEMENT.float, [1, 'samples']);
   const { nodes, constants } = published.encoder.piece(ENCODER_OUTPUT);
   graph.adopt(nodes, withWeightType(nodes, constants, target.weightType));
-  crossProjections(graph, published, target.architecture);
+  crossProjections(graph, { published, architecture: target.architecture, hidden: ENCODER_OUTPUT });
   return graph.encode();
 }

@@ -17,7 +17,7 @@ const { version: RUNTIME_VERSION } = createRequire(import.meta.url)('onnxruntime
 };
 
 /** To be raised whenever a change would build other graphs. */
-const PREPARER_VERSION = 2;
+const PREPARER_VERSION = 3;
 /** The file that says what a folder holds; written last. */
 export const MANIFEST_NAME = 'manifest.json';
 /** Begins the name of the folder that a process builds in. */
@@ -25,13 +25,16 @@ const WORK_PREFIX = '.preparing-';
 const FOLDER_NAME = /^prepared-[\da-f]{16}$/;
 
 /**
- * Names of the prepared graphs: `encoder`, `step` and `verifier` for processors, the last missing where drafts would
- * change results; `encoder` and `decoder` in float numbers for accelerators.
+ * Names of the prepared graphs. For processors `encoder` and `step`; `verifier`, missing where drafts would change
+ * results; `streamingEncoder` and `reader`, missing where partials would be poor. In float numbers, for accelerators,
+ * `encoder` and `decoder`.
  */
 export const PREPARED_NAMES = {
   encoder: 'encoder.onnx',
   step: 'step.onnx',
   verifier: 'verifier.onnx',
+  streamingEncoder: 'streaming_encoder.onnx',
+  reader: 'reader.onnx',
   decoder: 'decoder.onnx',
 } as const;
 

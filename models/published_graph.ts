@@ -20,6 +20,12 @@ export interface QuantisedMatrix {
   readonly zeroPoints: Uint8Array;
 }
 
+/** The kernel of a convolution: `dims` are `[outputs, channels, size]`. */
+export interface Kernel {
+  readonly dims: readonly number[];
+  readonly elements: Float32Array;
+}
+
 function bytesOf(tensor: Onnx.ITensorProto): Uint8Array {
   return tensor.rawData?.length ? tensor.rawData : Uint8Array.from(tensor.int32Data ?? []);
 }
@@ -89,8 +95,8 @@ export class PublishedGraph {
     return floatsOf(found);
   }
 
-  /** The kernel of a convolution, with its dimensions; published in 8 bits with one scale and a float offset. */
-  kernel(name: string): { readonly dims: readonly number[]; readonly elements: Float32Array } {
+  /** The kernel of a convolution; published in 8 bits with one scale and a float offset. */
+  kernel(name: string): Kernel {
     const tensor = this.#constants.get(`${name}.weight_quantized`);
     assert(tensor?.dataType === ELEMENT.int8, `the graph has no kernel ${name} in 8 bits`);
     const [scale = NaN] = this.floats(`${name}.weight_scale`);

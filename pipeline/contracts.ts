@@ -13,6 +13,8 @@ export interface Hypothesis {
   readonly stop: 'end' | 'length' | 'repetition';
   readonly encodeMs: number;
   readonly decodeMs: number;
+  /** Of the audio in ms, what was not encoded because an earlier run for the same utterance had. */
+  readonly reusedMs: number;
   readonly decoderSteps: number;
   /** Draft tokens that were verified and taken over. */
   readonly draftAcceptedTokens: number;
@@ -26,6 +28,12 @@ export interface RecognitionTask {
   readonly pcm: Int16Array;
   /** Token ids of an earlier hypothesis for a prefix of the same audio, or empty; the result is the same without. */
   readonly draft: readonly number[];
+  /**
+   * A number that all beginnings of one growing utterance have, and no other audio. With it the recogniser may use again
+   * what it made of an earlier one: the hypothesis comes faster, and need not be what the model makes of this audio
+   * alone. Absent: it is just that.
+   */
+  readonly partialOf?: number | undefined;
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
  * Proof in production that drafts change nothing: of the hypotheses that were made with a draft some are made again
- * without one, while no other job wants a slot, and the two must be the same. Stands between scheduler and pool. On
- * accelerators there is none: they round differently in a run of another shape, where choices are close.
+ * without one, while no other job wants a slot, and the two must be the same. Stands between scheduler and pool. Partials
+ * are left out, which need not be exact. On accelerators there is none: they round differently in a run of another
+ * shape, where choices are close.
  */
 import type { Cancel, Clock } from './clock.ts';
 import type { Hypothesis } from './contracts.ts';
@@ -52,7 +53,7 @@ export class DraftAudit implements InferencePool {
 
   async run(job: InferenceJob): Promise<Hypothesis> {
     const hypothesis = await this.#options.pool.run(job);
-    const { isExact } = this.#options;
+    const isExact = this.#options.isExact && job.partialOf === undefined;
     if (isExact && job.draft.length > 0 && ++this.#draftedCount % DRAFT_AUDIT_EVERY_COUNT === 0) {
       this.#sample = { job, tokens: hypothesis.tokens };
       this.#retryLater();

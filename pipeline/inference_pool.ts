@@ -28,6 +28,8 @@ export interface InferenceJob {
   readonly pcm: Int16Array;
   /** Token ids of an earlier hypothesis for the same audio, or empty. */
   readonly draft: readonly number[];
+  /** See `RecognitionTask`. */
+  readonly partialOf?: number | undefined;
   /** Whose it is, for the log; its worker is not told. */
   readonly sessionId?: string | undefined;
   /** It must not share a batch: it may be what ended a worker. */
@@ -35,7 +37,7 @@ export interface InferenceJob {
 }
 
 /** A job as its worker gets it. */
-export type BatchJob = Pick<InferenceJob, 'jobId' | 'pcm' | 'draft'>;
+export type BatchJob = Pick<InferenceJob, 'jobId' | 'pcm' | 'draft' | 'partialOf'>;
 export interface InferenceRequest {
   readonly type: 'batch';
   readonly jobs: readonly BatchJob[];
@@ -214,12 +216,17 @@ export class WorkerInferencePool implements InferencePool {
     return idle.slice(0, Math.max(0, this.wantedSlotCount - this.busyCount));
   }
 
-  /** The slot that would be least full with the job: several share what comes in one turn. */
-  #slotFor({ isAlone }: InferenceJob): Slot | undefined {
+  /**
+   * The slot that would be least full with the job: several share what comes in one turn. Among equals partials of an
+   * utterance go to the same one, which has kept what it made of those before.
+   */
+  #slotFor({ isAlone, partialOf }: InferenceJob): Slot | undefined {
     const idle = this.#idleSlots();
     if (isAlone === true) return idle[0];
     const fullness = ({ size, batch }: Slot): number => ((batch?.jobs.size ?? 0) + 1) / size.count;
     const open = [...idle, ...this.#slots.filter(({ batch }) => batch !== undefined)];
+    const home = partialOf === undefined ? undefined : this.#slots[partialOf % this.#options.slotCount];
+    if (home !== undefined && open.includes(home)) open.unshift(home);
     return open
       .filter((slot) => roomOf(slot) > 0)
       .reduce<Slot | undefined>(
@@ -247,7 +254,12 @@ export class WorkerInferencePool implements InferencePool {
     batch.sentAtMs = this.#options.clock.nowMs();
     batch.slotShare = slot.size.shareOf(running.length);
     batch.cancelDeadline = this.#armDeadline(slot, batch, batchDeadlineMs(running));
-    const jobs = running.map(({ job: { jobId, pcm, draft } }) => ({ jobId, pcm, draft }));
+    const jobs = running.map(({ job: { jobId, pcm, draft, partialOf } }) => ({
+      jobId,
+      pcm,
+      draft,
+      partialOf,
+    }));
     slot.worker.send({ type: 'batch', jobs });
   }
 

@@ -1,6 +1,7 @@
 /** What a recogniser tells of its work, and the metrics it becomes. */
+import { samplesToMs } from './audio.ts';
 import type { BatchRun } from './batch_size.ts';
-import type { BatchWork, Hypothesis } from './contracts.ts';
+import type { BatchWork, Hypothesis, RecognitionTask } from './contracts.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /** Adds what one batch was, beside the work of its rows. */
@@ -17,12 +18,15 @@ export function countBatch(
   telemetry.count('batch_halvings_total', {}, halvings);
 }
 
-/** Adds one run's work to the metrics; `draft` is what it was offered. */
+/** Adds one run's work to the metrics. */
 export function countHypothesis(
   telemetry: Telemetry,
-  draft: readonly number[],
-  { encodeMs, decodeMs, decoderSteps, draftAcceptedTokens }: Hypothesis,
+  { pcm, draft }: RecognitionTask,
+  { encodeMs, decodeMs, reusedMs, decoderSteps, draftAcceptedTokens }: Hypothesis,
 ): void {
+  const encodedMs = samplesToMs(pcm.length) - reusedMs;
+  telemetry.count('encoder_audio_seconds_total', { outcome: 'encoded' }, encodedMs / 1_000);
+  telemetry.count('encoder_audio_seconds_total', { outcome: 'reused' }, reusedMs / 1_000);
   telemetry.count('model_seconds_total', { phase: 'encode' }, encodeMs / 1_000);
   telemetry.count('model_seconds_total', { phase: 'decode' }, decodeMs / 1_000);
   telemetry.count('decoder_steps_total', {}, decoderSteps);

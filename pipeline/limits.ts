@@ -133,6 +133,15 @@ export const BATCH_LENGTH_STEP_MS = 500;
 export const FLOAT_ERROR_MAX_RATIO = 0.25;
 /** Tokens of drafts read in one run, all rows together: each takes 128 KiB of a device's memory for its choice. */
 export const BATCH_READ_TOKENS_MAX_COUNT = 512;
+/**
+ * The end of an utterance that each of its partials encodes anew; what was said before has heard enough of what follows.
+ * Measured on speech, partials beside the final's words: 2 s are as good as all of it, 1 s is worse.
+ */
+export const ENCODER_WINDOW_MS = 2_000;
+/** Speech that the encodings of utterances in progress are kept of in one worker: 0.7 MB a second. */
+export const ENCODER_CACHE_MAX_MS = 120_000;
+/** After one to two of this, what is kept of an utterance that has no more partials is forgotten. */
+export const ENCODER_CACHE_IDLE_MS = 5_000;
 /** Token budget of a hypothesis: per second of audio (the model card's cap against loops), and for any audio. */
 export const TOKENS_PER_AUDIO_SECOND_COUNT = 6.5;
 export const TOKENS_SPARE_COUNT = 4;

@@ -48,12 +48,14 @@ export interface FinalRequest {
 /** The beginning of an utterance, or what may be the whole of it. Exactly one of `done` and `failed` is called, once. */
 export interface PartialRequest {
   readonly audio: JobAudio;
+  /** Its text may become the final, so it must be just what the model makes of it. */
+  readonly isWhole: boolean;
   /** Returns false if nobody waits for the text any more. */
   readonly done: (hypothesis: Hypothesis) => boolean;
   readonly failed: () => void;
 }
 
-/** An utterance in progress. The scheduler asks it for audio when a slot is free for it. */
+/** An utterance in progress, from `addSource` to `removeSource`. The scheduler asks it for audio when a slot is free for it. */
 export interface PartialSource {
   /** All audio so far, or undefined if too little is new since the last time. */
   takePartial(): PartialRequest | undefined;
@@ -67,6 +69,8 @@ interface QueuedFinal {
 
 interface QueuedSource {
   readonly source: PartialSource;
+  /** What its jobs are `partialOf`; that of no other. */
+  readonly utterance: number;
   dueAtMs: number;
   /** Since when it wants an early final; Infinity: it wants none. */
   hurriedAtMs: number;
@@ -103,6 +107,7 @@ export class Scheduler {
   readonly #sources = new Map<PartialSource, QueuedSource>();
   readonly #poisonMemory: PoisonMemory;
   #nextJobId = 1;
+  #nextUtterance = 1;
   #cancelWake: Cancel | undefined;
   #intervalMs: number;
   #isSuspended = false;
@@ -193,7 +198,8 @@ export class Scheduler {
     const strikes = new Strikes();
     const costMs = this.#meanCostMs;
     const idle = { hurriedAtMs: Infinity, running: undefined };
-    this.#sources.set(source, { source, dueAtMs, ...idle, strikes, costMs });
+    const utterance = this.#nextUtterance++;
+    this.#sources.set(source, { source, utterance, dueAtMs, ...idle, strikes, costMs });
     this.#updateInterval();
     this.pump();
   }
@@ -326,7 +332,7 @@ export class Scheduler {
     const tookMs = clock.nowMs() - startedAtMs;
     const slotMs = tookMs * (hypothesis.slotShare ?? 1);
     this.#slotMs.final += slotMs;
-    countHypothesis(telemetry, draft, hypothesis);
+    countHypothesis(telemetry, { pcm, draft }, hypothesis);
     telemetry.count('jobs_total', { kind: 'final', outcome: 'done' });
     telemetry.observe('inference_seconds', { kind: 'final' }, tookMs / 1000);
     telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
@@ -408,12 +414,17 @@ export class Scheduler {
     const { clock, telemetry, pool } = this.#options;
     const startedAtMs = clock.nowMs();
     telemetry.observe('queue_wait_seconds', { kind }, (startedAtMs - readyAtMs) / 1000);
-    const { strikes } = queued;
-    const { pcm, draft, sessionId } = request.audio;
+    const { strikes, utterance } = queued;
+    const { audio, isWhole } = request;
+    const { pcm, draft, sessionId } = audio;
     queued.running = kind;
     strikes.begin();
     queued.dueAtMs = startedAtMs + this.#intervalMs;
-    const job = { jobId: this.#nextJobId++, pcm, draft, sessionId, isAlone: strikes.isSuspect };
+    const job = {
+      ...{ jobId: this.#nextJobId++, pcm, draft, sessionId },
+      partialOf: isWhole ? undefined : utterance,
+      isAlone: strikes.isSuspect,
+    };
     let lostShare = 1;
     const hypothesis = await pool.run(job).catch((error: unknown) => {
       // A partial is replaceable: the next one, with more audio, is its retry.
@@ -430,7 +441,7 @@ export class Scheduler {
       strikes.end('survived');
       this.#noteCost(queued, slotMs);
       queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: slotMs });
-      countHypothesis(telemetry, draft, hypothesis);
+      countHypothesis(telemetry, { pcm, draft }, hypothesis);
       telemetry.observe('inference_seconds', { kind }, tookMs / 1000);
       if (kind === 'early') telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));
       // The first words are waited for most: where there are none yet, the next look comes sooner.

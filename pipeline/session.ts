@@ -255,6 +255,7 @@ export class Session implements PartialSource {
     });
     return {
       audio: { pcm: this.#audio.slice(startSamples, attempt.endSamples), draft, strikes, sessionId: this.id },
+      isWhole: utterance.wasHeardToLikelyEnd,
       done: (hypothesis) => heard(hypothesis) ?? false,
       failed: contained(this, () => {
         attempt.outcome = 'failed';

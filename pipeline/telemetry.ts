@@ -220,6 +220,11 @@ export const METRICS = {
     help: 'Time spent in the speech model: its encoder, once per job, and its decoder, step by step.',
     labels: { phase: ['encode', 'decode'] },
   },
+  encoder_audio_seconds_total: {
+    kind: 'counter',
+    help: 'Audio of jobs by whether the encoder worked on it or took what an earlier partial of the utterance had left.',
+    labels: { outcome: ['encoded', 'reused'] },
+  },
   decoder_steps_total: { kind: 'counter', help: 'Decoder runs of the speech model.', labels: {} },
   draft_tokens_total: {
     kind: 'counter',

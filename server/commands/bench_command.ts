@@ -117,9 +117,11 @@ async function streamOnce(
   const { speech, takeJobId } = stream;
   const interval = msToSamples(stream.partialIntervalMs);
   let draft: readonly number[] = [];
-  for (let end = interval; end < speech.length + interval; end += interval) {
-    ({ tokens: draft } = await pool.run({ jobId: takeJobId(), pcm: speech.slice(0, end), draft }));
+  const partialOf = takeJobId();
+  for (let end = interval; end < speech.length; end += interval) {
+    ({ tokens: draft } = await pool.run({ jobId: takeJobId(), pcm: speech.slice(0, end), draft, partialOf }));
   }
+  await pool.run({ jobId: takeJobId(), pcm: speech, draft });
 }
 
 /** The phrase over and over, `samples` long. */

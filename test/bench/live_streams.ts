@@ -67,6 +67,7 @@ async function speakOnce(pcm: Int16Array, { scheduler, tally }: Speaking): Promi
       takenSamples = spoken;
       return {
         audio: { pcm: pcm.subarray(0, spoken), draft },
+        isWhole: false,
         done: (hypothesis) => {
           draft = hypothesis.tokens;
           tally.partialCount++;

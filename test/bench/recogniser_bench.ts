@@ -7,13 +7,14 @@ import { processorMs, realTimeFactor } from './processor_time.ts';
 import { transcribeOne } from '../../pipeline/single_recognition.ts';
 
 /**
- * One way: a recogniser, whether it gets its last hypothesis as the draft of the next, and whether partials that cost
- * much come rarer, as those of the scheduler do.
+ * One way: a recogniser, whether it gets its last hypothesis as the draft of the next, whether it may use again what it
+ * made of the utterance's earlier partials, and whether partials that cost much come rarer, as those of the scheduler do.
  */
 export interface Way {
   readonly name: string;
   readonly recogniser: Recogniser;
   readonly drafts: boolean;
+  readonly isStreaming?: boolean;
   readonly isPaced?: boolean;
 }
 
@@ -34,15 +35,21 @@ async function runFinal({ recogniser }: Way, pcm: Int16Array): Promise<Hypothesi
   return [await transcribeOne(recogniser, { pcm, draft: [] })];
 }
 
+/** Each run is an utterance of its own. */
+let liveCount = 0;
+
 /** The clip as a live stream: the growing utterance after each interval, then the whole. */
-async function runLive({ recogniser, drafts, isPaced }: Way, pcm: Int16Array): Promise<Hypothesis[]> {
+async function runLive(way: Way, pcm: Int16Array): Promise<Hypothesis[]> {
+  const { recogniser, drafts, isPaced } = way;
   const heard: Hypothesis[] = [];
+  liveCount++;
   let [end, costMs] = [0, 0];
   while (end < pcm.length) {
     end += msToSamples(nextPartialMs({ intervalMs: PARTIAL_INTERVAL_MS, costMs }));
     const draft = drafts ? (heard.at(-1)?.tokens ?? []) : [];
     const startMs = processorMs();
-    heard.push(await transcribeOne(recogniser, { pcm: pcm.subarray(0, end), draft }));
+    const partialOf = way.isStreaming === true && end < pcm.length ? liveCount : undefined;
+    heard.push(await transcribeOne(recogniser, { pcm: pcm.subarray(0, end), draft, partialOf }));
     if (isPaced === true) costMs = processorMs() - startMs;
   }
   return heard;

@@ -62,7 +62,13 @@ export async function loadSherpa(files: {
       recogniser.decode(stream);
       const text = recogniser.getResult(stream).text.trim();
       // It tells neither its tokens nor what its parts took.
-      const unknown = { encodeMs: NaN, decodeMs: NaN, decoderSteps: NaN, draftAcceptedTokens: 0 };
+      const unknown = {
+        encodeMs: NaN,
+        decodeMs: NaN,
+        reusedMs: 0,
+        decoderSteps: NaN,
+        draftAcceptedTokens: 0,
+      };
       const hypothesis: Hypothesis = { text, tokens: [], stop: 'end', ...unknown };
       const work = { samples: task.pcm.length, paddingSamples: 0, movedBytes: 0, halvings: 0 };
       return Promise.resolve({ transcriptions: [{ hypothesis }], work });

@@ -48,7 +48,7 @@ class ScriptedEngine implements MoonshineEngine {
     if (tasks.some(({ pcm }) => pcm.length === bad)) return Promise.reject(new Error('invalid shape'));
     const decodings = tasks.map(({ pcm }) => ({
       ...{ tokens: [pcm.length], stop: 'end' as const, decoderSteps: 1, draftAcceptedTokens: 0 },
-      ...{ encodeMs: 1, decodeMs: 1 },
+      ...{ encodeMs: 1, decodeMs: 1, reusedMs: 0 },
     }));
     return Promise.resolve({ decodings, samples: 0, paddingSamples: 0, movedBytes: 0 });
   }

@@ -68,6 +68,7 @@ describe('Moonshine, prepared graphs', () => {
   it('[PREP1] preparation succeeds, drafts included, and leaves nothing else behind', async () => {
     assert.equal(preparation.warning, undefined);
     assert.notEqual(preparation.verifierPath, undefined);
+    assert.notEqual(preparation.streaming, undefined);
     assert.equal((await readdir(outputDir)).length, 1);
   });
 

@@ -21,16 +21,16 @@ class Setting {
   }
 
   /** Runs so many jobs that had a draft, or none, one after the other. */
-  async run(count: number, draft: readonly number[] = [7]): Promise<void> {
+  async run(count: number, draft: readonly number[] = [7], partialOf?: number): Promise<void> {
     for (let i = 0; i < count; i++) {
-      const done = this.begin(draft);
+      const done = this.begin(draft, partialOf);
       this.pool.first.succeed(hypothesisOf('one two'));
       await done;
     }
   }
 
-  begin(draft: readonly number[] = [7]): Promise<Hypothesis> {
-    return this.audit.run({ jobId: this.#jobId++, pcm: Int16Array.of(1, 2), draft });
+  begin(draft: readonly number[] = [7], partialOf?: number): Promise<Hypothesis> {
+    return this.audit.run({ jobId: this.#jobId++, pcm: Int16Array.of(1, 2), draft, partialOf });
   }
 
   /** The audit that runs. */
@@ -66,6 +66,12 @@ void describe('the audit of drafts', () => {
     (await setting.audited()).fail('worker_died');
     await settle();
     assert.deepEqual([setting.count('same'), setting.count('different'), setting.count('failed')], [0, 1, 1]);
+  });
+
+  it('[DRA6] partials, which need not be exact, are not among them', async () => {
+    const setting = new Setting();
+    await setting.run(2 * DRAFT_AUDIT_EVERY_COUNT, [7], 1);
+    assert.equal(setting.clock.timerCount, 0);
   });
 
   it('[DRA3] it waits until every slot is free', async () => {

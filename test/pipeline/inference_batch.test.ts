@@ -68,7 +68,7 @@ describe('inference pool: batches', () => {
     for (const { outcome } of shared) assert.ok((await outcome) instanceof SharedDeathError);
     assert.deepEqual(setting.deaths[0]?.jobIds, [1, 2]);
     await setting.clock.advance(1_000);
-    const alone = setting.run(1_000, true);
+    const alone = setting.run(1_000, { isAlone: true });
     assert.deepEqual(setting.batches().at(-1), [3]);
     assert.equal(setting.pool.freeCount, 0);
     setting.launcher.last.end({ signal: 'SIGSEGV' });

@@ -138,6 +138,25 @@ describe('inference pool', () => {
     await setting.pool.close();
   });
 
+  it('[POOL19] partials of an utterance go to the worker that had the last, if it is free, else to another', async () => {
+    const setting = await PoolSetting.ready(2, 1);
+    const processes = new Set<number>();
+    for (const partialOf of [4, 4, 5, 5]) {
+      const { jobId, outcome } = setting.run(1_000, { partialOf });
+      const process = setting.processOf(jobId);
+      assert.equal(setting.launcher.processes.indexOf(process), partialOf % 2);
+      processes.add(process.pid);
+      process.reply({ type: 'result', jobId, hypothesis: hypothesisOf('x') });
+      await outcome;
+    }
+    assert.equal(processes.size, 2);
+    const busy = setting.run(1_000, { partialOf: 4 });
+    const other = setting.run(1_000, { partialOf: 4 });
+    assert.notEqual(setting.processOf(other.jobId), setting.processOf(busy.jobId));
+    await setting.pool.close();
+    await Promise.all([busy.outcome, other.outcome]);
+  });
+
   it('[POOL5] a result that waited unread while we stood still counts, and its worker lives', async () => {
     const setting = await PoolSetting.ready();
     const { jobId, outcome } = setting.run();

@@ -97,7 +97,7 @@ describe('what is remembered of audio that ended workers', () => {
 });
 
 function partialOf(jobAudio: JobAudio): PartialRequest {
-  return { audio: jobAudio, done: () => true, failed: () => undefined };
+  return { audio: jobAudio, isWhole: false, done: () => true, failed: () => undefined };
 }
 
 class Setting {

@@ -118,6 +118,36 @@ describe('scheduler: order', () => {
     assert.equal(setting.telemetry.total('jobs_total', { kind: 'partial', outcome: 'aborted' }), 1);
   });
 
+  it('[SCH10] partials of one utterance have its number, and no other job has it', async () => {
+    const setting = new SchedulerSetting();
+    const source = new FakeSource(2);
+    const numbers: (number | undefined)[] = [];
+    const next = async (): Promise<void> => {
+      while (setting.pool.running.length === 0) await setting.clock.advance(10);
+      numbers.push(setting.pool.first.job.partialOf);
+      setting.pool.first.succeed(hypothesisOf('x'));
+      await settle();
+    };
+    setting.scheduler.addSource(source);
+    await next();
+    await next();
+    source.isWhole = true;
+    await next();
+    source.isWhole = false;
+    await next();
+    setting.scheduler.removeSource(source);
+    setting.scheduler.addSource(source);
+    await next();
+    setting.scheduler.removeSource(source);
+    setting.final('final', 9);
+    numbers.push(setting.pool.first.job.partialOf);
+    const [number] = numbers;
+    assert.notEqual(number, undefined);
+    assert.deepEqual(numbers.slice(0, 4), [number, number, undefined, number], 'a whole one must be exact');
+    assert(numbers[4] !== undefined && numbers[4] !== number, 'the next utterance has another');
+    assert.equal(numbers[5], undefined, 'so must a final');
+  });
+
   it('[SCH9] a slot that becomes free by itself is used when the pool says so', async () => {
     const setting = new SchedulerSetting(0);
     setting.final('a', 1);

@@ -99,11 +99,14 @@ void describe('session trace', () => {
     const { clock, telemetry, track, pool } = tracedSession();
     track.utter();
     await clock.advance(40);
-    const costs = { encodeMs: 30, decodeMs: 10, decoderSteps: 4, draftAcceptedTokens: 0 };
+    const costs = { encodeMs: 30, decodeMs: 10, reusedMs: 200, decoderSteps: 4, draftAcceptedTokens: 0 };
+    const audioSeconds = pool.first.job.pcm.length / 16_000;
     pool.first.succeed({ ...hypothesisOf('hello'), ...costs });
     await settle();
     assert.equal(telemetry.total('model_seconds_total', { phase: 'encode' }), 0.03);
     assert.equal(telemetry.total('decoder_steps_total', {}), 4);
+    assert.equal(telemetry.total('encoder_audio_seconds_total', { outcome: 'reused' }), 0.2);
+    assert.equal(telemetry.total('encoder_audio_seconds_total', { outcome: 'encoded' }), audioSeconds - 0.2);
     assert.equal(telemetry.total('utterance_ends_total', { reason: 'silence' }), 1);
     assert.deepEqual(telemetry.values('final_latency_seconds', {}), [0.04]);
     // The silence of half a second that ended it comes on top.

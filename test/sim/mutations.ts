@@ -53,6 +53,18 @@ export const MUTATIONS: readonly Mutation[] = [
     replacement: '',
   },
   {
+    name: 'a final is made as a partial is, which need not be exact',
+    file: 'pipeline/session.js',
+    search: 'isWhole: utterance.wasHeardToLikelyEnd',
+    replacement: 'isWhole: false',
+  },
+  {
+    name: 'all utterances have one number',
+    file: 'pipeline/scheduler.js',
+    search: 'const utterance = this.#nextUtterance++;',
+    replacement: 'const utterance = 1;',
+  },
+  {
     name: 'messages of an earlier process are heard',
     file: 'pipeline/supervised_worker.js',
     search: 'if (life === this.#life) this.#hear(life, message);',

@@ -18,6 +18,7 @@ const HYPOTHESIS: Hypothesis = {
   stop: 'end',
   encodeMs: 0,
   decodeMs: 0,
+  reusedMs: 0,
   decoderSteps: 0,
   draftAcceptedTokens: 0,
 };

@@ -9,7 +9,7 @@ import { InferenceWorker } from '../../pipeline/inference_worker.ts';
 import type { WorkerListener } from '../../pipeline/worker_process.ts';
 import { judgeFrame, ScriptedDecoders, scriptedParts } from './scripted_audio.ts';
 import { SimProcess, type ProcessContext } from './sim_process.ts';
-import { readSpan, spanText } from './watermark.ts';
+import { type MarkedSpan, readSpan, roughText, spanText } from './watermark.ts';
 
 /** A promise that never settles: of a process that has ended. */
 function never<T>(): Promise<T> {
@@ -82,6 +82,8 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
   readonly #worker: InferenceWorker;
   /** The utterances whose jobs run. */
   #running: readonly string[] = [];
+  /** Whose the numbers are that partials come with: what is kept of them is used again. */
+  readonly #utterances = new Map<number, string>();
 
   constructor(context: ProcessContext, listener: WorkerListener<InferenceReply>, batchMaxCount: number) {
     super('inference', context, listener);
@@ -149,16 +151,16 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
       return never();
     }
     await this.#pass(batchMs);
-    const transcriptions = spans.map((span) =>
+    const transcriptions = tasks.map((task, at) =>
       faults.fires('inferenceRefuse')
         ? { error: new InferenceError('internal', 'the model failed on this audio') }
-        : { hypothesis: hypothesisOf(span) },
+        : { hypothesis: hypothesisOf(spans[at], task) },
     );
     return { transcriptions, work: { samples: 0, paddingSamples: 0, movedBytes: 0, halvings: 0 } };
   }
 
-  /** What a task is of; its draft must be of the same. */
-  #spanOf({ pcm, draft }: RecognitionTask): ReturnType<typeof readSpan> {
+  /** What a task is of; its draft and all beginnings of one number must be of the same. */
+  #spanOf({ pcm, draft, partialOf }: RecognitionTask): MarkedSpan | undefined {
     const { accuse } = this.context;
     const span = readSpan(pcm);
     if (span === undefined) accuse('I3', 'a job is not one unbroken span of one client');
@@ -168,6 +170,12 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
         'I3',
         `the draft of client ${String(client)} from ${String(startSamples)} for another utterance`,
       );
+    }
+    if (partialOf !== undefined && span !== undefined) {
+      const utterance = `client${span.client} from ${span.startSamples}`;
+      const before = this.#utterances.get(partialOf) ?? utterance;
+      if (before !== utterance) accuse('I3', `what was made of ${before} is used for ${utterance}`);
+      this.#utterances.set(partialOf, utterance);
     }
     return span;
   }
@@ -181,8 +189,18 @@ export class InferenceProcess extends SimProcess<InferenceRequest, InferenceRepl
   }
 }
 
-function hypothesisOf(span: ReturnType<typeof readSpan>): Hypothesis {
-  const text = span === undefined ? '' : spanText(span);
+function hypothesisOf(span: MarkedSpan | undefined, { partialOf }: RecognitionTask): Hypothesis {
+  const written = partialOf === undefined ? spanText : roughText;
+  const text = span === undefined ? '' : written(span);
   const tokens = [span?.client ?? 0, span?.startSamples ?? 0];
-  return { text, tokens, stop: 'end', encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens: 0 };
+  return {
+    text,
+    tokens,
+    stop: 'end',
+    encodeMs: 1,
+    decodeMs: 1,
+    reusedMs: 0,
+    decoderSteps: 1,
+    draftAcceptedTokens: 0,
+  };
 }

@@ -114,14 +114,19 @@ export function isSpeechFrame(frame: Int16Array): boolean {
   return frame[(frame.length >> 1) + 3] === SPEECH_MARK;
 }
 
-/** The text a recogniser gives for a span. */
+/** The text a recogniser gives for a span where it must be exact. */
 export function spanText({ client, startSamples, endSamples }: MarkedSpan): string {
   return `client${client} from ${startSamples} to ${endSamples}`;
 }
 
+/** The text it may give for the beginning of an utterance. */
+export function roughText(span: MarkedSpan): string {
+  return `${spanText(span)} or so`;
+}
+
 /** The span a text was given for. */
 export function textSpan(text: string): MarkedSpan | undefined {
-  const match = /^client(\d+) from (-?\d+) to (\d+)$/.exec(text);
+  const match = /^client(\d+) from (-?\d+) to (\d+)(?: or so)?$/.exec(text);
   if (match === null) return undefined;
   return { client: Number(match[1]), startSamples: Number(match[2]), endSamples: Number(match[3]) };
 }

@@ -54,6 +54,7 @@ const engine: MoonshineEngine = {
         draftAcceptedTokens: 0,
         encodeMs: 1,
         decodeMs: 1,
+        reusedMs: 0,
       },
     }));
     return Promise.resolve({ decodings, samples: 0, paddingSamples: 0, movedBytes: 0 });

@@ -24,7 +24,7 @@ const channel = openWorkerChannel<InferenceReply>({
       const text = settings.text ?? marks.map(String).join(' ');
       const tokens = settings.text === undefined ? marks : [1, 2];
       const draftAcceptedTokens = Math.min(draft.length, tokens.length);
-      const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: 1, draftAcceptedTokens };
+      const costs = { encodeMs: 1, decodeMs: 1, reusedMs: 0, decoderSteps: 1, draftAcceptedTokens };
       const hypothesis = { text, tokens, stop: 'end', ...costs } as const;
       channel.send({ type: 'result', jobId, hypothesis });
     }

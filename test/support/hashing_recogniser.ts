@@ -33,6 +33,7 @@ export class HashingRecogniser implements Recogniser {
       stop: 'end',
       encodeMs: 0,
       decodeMs: 0,
+      reusedMs: 0,
       decoderSteps: 1,
       draftAcceptedTokens: 0,
     };

@@ -4,6 +4,7 @@ import { msToSamples } from '../../pipeline/audio.ts';
 import type { Hypothesis } from '../../pipeline/contracts.ts';
 import { InferenceError } from '../../pipeline/errors.ts';
 import {
+  type InferenceJob,
   WorkerInferencePool,
   type InferenceReply,
   type InferenceRequest,
@@ -58,10 +59,10 @@ export class PoolSetting {
   }
 
   /** Starts a job of one second of audio; its outcome never throws. */
-  run(audioMs = 1_000, isAlone = false): { readonly jobId: number; readonly outcome: Promise<Outcome> } {
+  run(audioMs = 1_000, { isAlone = false, partialOf }: Pick<InferenceJob, 'isAlone' | 'partialOf'> = {}): { readonly jobId: number; readonly outcome: Promise<Outcome> } {
     const jobId = this.#nextJobId++;
     const pcm = new Int16Array(msToSamples(audioMs));
-    const promise = this.pool.run({ jobId, pcm, draft: [], isAlone });
+    const promise = this.pool.run({ jobId, pcm, draft: [], isAlone, partialOf });
     return {
       jobId,
       outcome: promise.catch((error: unknown) => {

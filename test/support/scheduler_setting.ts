@@ -24,6 +24,8 @@ export class FakeSource implements PartialSource {
   samples: number | undefined;
   readonly texts: string[] = [];
   askedCount = 0;
+  /** What it says of its audio. */
+  isWhole = false;
   /** What it says when a text comes. */
   isWaiting = true;
 
@@ -36,6 +38,7 @@ export class FakeSource implements PartialSource {
     if (this.samples === undefined) return undefined;
     return {
       audio: audioOf(this.samples),
+      isWhole: this.isWhole,
       done: ({ text }) => {
         this.texts.push(text);
         return this.isWaiting;

@@ -7,7 +7,13 @@ import type { InferenceJob, InferencePool } from '../../pipeline/inference_pool.
 /** A hypothesis with this text; everything else plausible. */
 export function hypothesisOf(text: string, facts: Partial<Hypothesis> = {}): Hypothesis {
   const tokens = text === '' ? [] : text.split(' ').map((word) => word.length);
-  const costs = { encodeMs: 1, decodeMs: 1, decoderSteps: tokens.length, draftAcceptedTokens: 0 };
+  const costs = {
+    encodeMs: 1,
+    decodeMs: 1,
+    reusedMs: 0,
+    decoderSteps: tokens.length,
+    draftAcceptedTokens: 0,
+  };
   return { text, tokens, stop: 'end', ...costs, ...facts };
 }
 
