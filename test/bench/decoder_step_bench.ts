@@ -38,9 +38,12 @@ async function productsSession(
   const matrices = [transpose(published.embedding())];
   for (let layer = 0; layer < architecture.layerCount; layer++) {
     const path = `/model/decoder/layers.${layer}`;
-    const names = ['q_proj', 'k_proj', 'v_proj', 'dense'].map((name) => [`${path}/self_attn/${name}`]);
-    names.push([`${path}/encoder_attn/q_proj`], [`${path}/encoder_attn/dense`]);
-    names.push([`${path}/mlp/up_proj`], [`${path}/mlp/down_proj`]);
+    // What differs between the exporters of the models is named twice.
+    const names = ['q_proj', 'k_proj', 'v_proj'].map((name) => [`${path}/self_attn/${name}`]);
+    names.push([`${path}/self_attn/dense`, `${path}/self_attn/o_proj`]);
+    names.push([`${path}/encoder_attn/q_proj`]);
+    names.push([`${path}/encoder_attn/dense`, `${path}/encoder_attn/o_proj`]);
+    names.push([`${path}/mlp/up_proj`, `${path}/mlp/fc1`], [`${path}/mlp/down_proj`, `${path}/mlp/fc2`]);
     for (const paths of names) matrices.push(published.matrix(...paths));
   }
   const activations = new Map<number, string>();

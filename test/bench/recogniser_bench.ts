@@ -16,6 +16,8 @@ export interface Way {
   readonly drafts: boolean;
   readonly isStreaming?: boolean;
   readonly isPaced?: boolean;
+  /** What the cost of the others is compared with, in a column of this name. */
+  readonly yardstick?: string;
 }
 
 /** Time between partials. */
@@ -107,9 +109,19 @@ function pairsOf(
   });
 }
 
+/** The cost of one way as a multiple of that of each way that others are compared with. */
+function ratios(ways: readonly Way[], costs: readonly number[], cost: number): Record<string, number> {
+  const columns = ways.flatMap(({ yardstick }, of) =>
+    yardstick === undefined
+      ? []
+      : [[`${yardstick} = 1`, Number((cost / (costs[of] ?? NaN)).toFixed(3))] as const],
+  );
+  return Object.fromEntries(columns);
+}
+
 /**
- * Prints what each way costs in processor time, beside the first two of them, and which texts differ from those of the
- * first, which is the published graph.
+ * Prints what each way costs in processor time, beside those that have a name as a yardstick, and which texts differ
+ * from those of the first, which is the published graph.
  */
 export async function compareWays(
   ways: readonly Way[],
@@ -123,21 +135,21 @@ export async function compareWays(
     const [runs, cost] = [results[of] ?? [], costs[of] ?? NaN];
     const sum = (value: (run: Run) => number) =>
       Math.round(runs.reduce((total, run) => total + value(run), 0));
-    const ratio = (to: number) => Number((cost / (costs[to] ?? NaN)).toFixed(3));
     const pairs = pairsOf(way, runs, results[0] ?? []);
     const same = pairs.filter(([one, first]) => isSame(one, first)).length;
     const row: Record<string, number | string> = {
       'cost ms': Math.round(cost),
       'decoder runs': sum(({ decoderSteps }) => decoderSteps),
       'cost / audio': Number(realTimeFactor(cost, samples).toFixed(4)),
-      'published = 1': ratio(0),
-      'sherpa = 1': ratio(1),
+      ...ratios(ways, costs, cost),
       same: `${same} of ${pairs.length}`,
     };
     return [way.name, row] as const;
   });
   console.table(Object.fromEntries(rows));
-  if (kind === 'final') listDifferences(ways, clips, results);
+  if (kind !== 'final') return;
+  listDifferences(ways, clips, results);
+  noteSilence(results[0] ?? []);
 }
 
 /** A tie that flips is listed, not hidden. */
@@ -149,4 +161,10 @@ function listDifferences(ways: readonly Way[], clips: readonly Clip[], results: 
       console.log(`${way.name}, ${clip.name}: "${one?.text ?? ''}" instead of "${first?.text ?? ''}"`);
     }
   }
+}
+
+/** Where nothing is heard, costs are those of the encoder and one step, and to hear the same says little. */
+function noteSilence(runs: readonly Run[]): void {
+  const count = runs.filter(({ heard }) => heard[0]?.text === '').length;
+  if (count > 0) console.log(`the published graph heard no word in ${count} of ${runs.length}`);
 }

@@ -34,7 +34,8 @@ async function tokenLines(): Promise<string> {
 }
 
 /** Loads the published graphs on one thread. Throws where the package has no binary for this machine. */
-export async function loadSherpa(files: {
+export async function loadSherpa(options: {
+  readonly model: string;
   readonly encoderPath: string;
   readonly decoderPath: string;
 }): Promise<Recogniser> {
@@ -46,13 +47,13 @@ export async function loadSherpa(files: {
   const recogniser = new OfflineRecognizer({
     featConfig: { sampleRate: SAMPLE_RATE_HZ, featureDim: 80 },
     modelConfig: {
-      moonshine: { encoder: files.encoderPath, mergedDecoder: files.decoderPath },
+      moonshine: { encoder: options.encoderPath, mergedDecoder: options.decoderPath },
       ...{ tokens, numThreads: 1, provider: 'cpu', debug: 0 },
     },
   });
   rmSync(folder, { recursive: true });
   return {
-    model: 'moonshine-tiny-en',
+    model: options.model,
     device: 'cpu',
     batchMaxCount: 1,
     transcribe([task]) {
