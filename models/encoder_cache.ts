@@ -28,7 +28,7 @@ export class KeptRows {
 /** Of one utterance: what the encoder kept, and the audio that it was made of. */
 export interface KeptEncoding {
   readonly pcm: Int16Array;
-  /** Frames that left the encoder. */
+  /** Frames that are kept. */
   readonly frames: number;
   /** Of each layer keys and values, and what left the encoder, by name; a row for each frame. */
   readonly rows: ReadonlyMap<string, KeptRows>;

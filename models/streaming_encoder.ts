@@ -14,13 +14,9 @@ import { joinColumns } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
 const GROUP_NORM_EPSILON = 1e-5;
+/** Input: how many of the first frames that are worked out are kept. */
+const SETTLED = 'settled';
 const STRIDES = { conv1: 64, conv2: 3, conv3: 2 } as const;
-
-/** Writes `value` to an output of the graph. */
-function keep(graph: GraphBuilder, value: Value, name: string, shape: readonly (number | string)[]): void {
-  const outputs = [graph.output(name, ELEMENT.float, shape)];
-  graph.add({ operator: 'Identity', inputs: [value], outputs });
-}
 
 /** A kernel `[outputs, channels, size]` as the matrix `[size × channels, outputs]`. */
 function matrixOf({ dims, elements }: Kernel): Float32Array {
@@ -61,7 +57,8 @@ function groupNorm(graph: GraphBuilder, value: Value): Norm {
   const sums = graph.node('ReduceSum', [value, channels], { keepdims: 0 });
   const squares = graph.node('ReduceSum', [graph.node('Mul', [value, value]), channels], { keepdims: 0 });
   const both = graph.node('Concat', [sums, squares], { axis: 0 });
-  keep(graph, both, 'front_sums', [2, 'fronts']);
+  const outputs = [graph.output('front_sums', ELEMENT.float, [2, 'fronts'])];
+  graph.add({ operator: 'Identity', inputs: [both], outputs });
   const earlier = graph.input('earlier_sums', ELEMENT.float, [2]);
   const all = graph.node('Add', [graph.node('ReduceSum', [both, time], { keepdims: 0 }), earlier]);
   const means = graph.node('Mul', [all, graph.input('front_share', ELEMENT.float, [])]);
@@ -95,20 +92,33 @@ function normedConvolution(graph: GraphBuilder, published: PublishedGraph, first
   const stride = STRIDES.conv2;
   const later = convolution(graph, first, { kernel: { dims: kernel.dims, elements: scaled }, stride });
   const sums = grown(graph, 'front', { later, width: outputs });
+  graph.add({ operator: 'Identity', inputs: [later], outputs: [laterOutput(graph, 'front', outputs)] });
   const shift = graph.node('Mul', [graph.floats([outputs], gains), graph.node('Div', [mean, deviation])]);
   const intercept = graph.node('Sub', [graph.floats([outputs], offsets), shift]);
   return graph.node('Add', [graph.node('Div', [sums, deviation]), intercept]);
 }
 
-/** Rows that an earlier run kept (`earlier_NAME`) and those of this one, which are kept in turn (`later_NAME`). */
-function grown(
-  graph: GraphBuilder,
-  name: string,
-  { later, width }: { readonly later: Value; readonly width: number },
-): Value {
+interface LaterRows {
+  readonly later: Value;
+  readonly width: number;
+}
+
+/** Rows that an earlier run kept, and those of this one behind them. */
+function grown(graph: GraphBuilder, name: string, { later, width }: LaterRows): Value {
   const earlier = graph.input(`earlier_${name}`, ELEMENT.float, [1, `earlier ${name}`, width]);
-  keep(graph, later, `later_${name}`, [1, `later ${name}`, width]);
   return graph.node('Concat', [earlier, later], { axis: 1 });
+}
+
+function laterOutput(graph: GraphBuilder, name: string, width: number): Value {
+  return graph.output(`later_${name}`, ELEMENT.float, [1, `later ${name}`, width]);
+}
+
+/** The same for frames, of which the first few of this run, those that no later run works out anew, are kept in turn. */
+function grownFrames(graph: GraphBuilder, name: string, { later, width }: LaterRows): Value {
+  const [from, axis] = [graph.integers([0]), graph.integers([1])];
+  const outputs = [laterOutput(graph, name, width)];
+  graph.add({ operator: 'Slice', inputs: [later, from, SETTLED, axis], outputs });
+  return grown(graph, name, { later, width });
 }
 
 function front(graph: GraphBuilder, published: PublishedGraph): Value {
@@ -143,8 +153,8 @@ function selfAttention(parts: LayerParts, normed: Value, layer: number): Value {
   const width = headCount * headSize;
   const inputs = [
     rotate(queries),
-    grown(graph, `key_${layer}`, { later: rotate(keys), width }),
-    grown(graph, `value_${layer}`, { later: values, width }),
+    grownFrames(graph, `key_${layer}`, { later: rotate(keys), width }),
+    grownFrames(graph, `value_${layer}`, { later: values, width }),
   ];
   const scale = { float: 1 / Math.sqrt(headSize) };
   const attended = graph.contrib('MultiHeadAttention', inputs, { num_heads: headCount, scale });
@@ -164,7 +174,7 @@ function feedForward({ graph, published }: LayerParts, normed: Value, layer: num
  * The streaming encoder as an ONNX model. In: `pcm` `[1, 1, samples]` from the first sample that the next row of the
  * second convolution sees; `earlier_sums` `[2]`, sum and sum of squares of what the first convolution made of the
  * samples before, and `front_share`, one over the count of what is summed in all; `positions` `[1, frames]` of the frames
- * that are worked out; and of the rows before `earlier_front`, `earlier_key_N`, `earlier_value_N` and `earlier_hidden`,
+ * that are worked out, and `settled` `[1]`; and of the rows before `earlier_front`, `earlier_key_N`, `earlier_value_N` and `earlier_hidden`,
  * each `[1, rows, width]`. Out: the same of this run's rows (`later_…`), `front_sums` `[2, fronts]`, and what the
  * prepared encoder writes for the decoder.
  */
@@ -175,6 +185,7 @@ export function buildStreamingEncoder(published: PublishedGraphs, target: GraphT
   const { encoder } = published;
   const frames = front(graph, encoder);
   const positions = graph.input('positions', ELEMENT.int64, [1, 'frames']);
+  graph.input(SETTLED, ELEMENT.int64, [1]);
   const { cosines, sines } = rotaryTables(graph);
   const rotary = { interleaved: 1, num_heads: headCount, rotary_embedding_dim: ROTARY_SIZE };
   const rotate = (value: Value) =>
@@ -187,7 +198,7 @@ export function buildStreamingEncoder(published: PublishedGraphs, target: GraphT
     stream.add(feedForward(parts, stream.norm(gain('post_attention_layernorm')), layer));
   }
   const later = stream.norm(encoder.floats('layer_norm.weight'));
-  const hidden = grown(graph, 'hidden', { later, width: headCount * headSize });
+  const hidden = grownFrames(graph, 'hidden', { later, width: headCount * headSize });
   crossProjections(graph, { published, architecture, hidden });
   return graph.encode();
 }

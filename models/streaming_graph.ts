@@ -1,8 +1,8 @@
 /** Runs the streaming encoder on the beginnings of utterances, one after the other. */
 import assert from 'node:assert/strict';
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
-import { samplesToMs, toFloatPcm } from '../pipeline/audio.ts';
-import { ENCODER_WINDOW_MS } from '../pipeline/limits.ts';
+import { msToSamples, samplesToMs, toFloatPcm } from '../pipeline/audio.ts';
+import { ENCODER_LOOKAHEAD_MS } from '../pipeline/limits.ts';
 import { frameCount, frontCount } from './batch_shapes.ts';
 import { EncoderCache, type KeptEncoding, KeptRows } from './encoder_cache.ts';
 import { type MoonshineArchitecture, SAMPLES_PER_ENCODED_FRAME } from './moonshine_facts.ts';
@@ -12,8 +12,20 @@ const SAMPLES_PER_SECOND_FRONT = SAMPLES_PER_ENCODED_FRAME / 2;
 const FRONTS_PER_SECOND_FRONT = 3;
 const SECOND_FRONTS_PER_FRAME = 2;
 
-/** Frames worked out anew in each run: what is older has heard enough of what followed it. */
-const WINDOW_FRAMES = Math.round((ENCODER_WINDOW_MS * 16) / SAMPLES_PER_ENCODED_FRAME);
+/** The latest frames, which are worked out anew in the next run: they have not heard enough of what follows them. */
+const UNSETTLED_FRAMES = Math.round(msToSamples(ENCODER_LOOKAHEAD_MS) / SAMPLES_PER_ENCODED_FRAME);
+
+/** What one run works out: the frames from `start` on, of which those before `settled` are kept. */
+interface Window {
+  readonly start: number;
+  readonly settled: number;
+  readonly end: number;
+}
+
+function windowOf(pcm: Int16Array, { frames: start }: KeptEncoding): Window {
+  const end = frameCount(pcm.length);
+  return { start, settled: Math.max(start, end - UNSETTLED_FRAMES), end };
+}
 
 /** The beginning of an utterance. */
 export interface Beginning {
@@ -41,11 +53,10 @@ export class StreamingGraph {
 
   async encode({ pcm, key }: Beginning): Promise<StreamedEncoding> {
     const kept = this.#cache.take(key, pcm) ?? this.#nothing();
-    const frames = frameCount(pcm.length);
-    const start = Math.max(0, Math.min(kept.frames, frames - WINDOW_FRAMES));
-    const outputs = await this.#session.run(this.#feeds(pcm, kept, start));
-    this.#cache.put(key, keptOf(pcm, kept, { outputs, start }));
-    return { crossProjections: outputs, reusedMs: samplesToMs(start * SAMPLES_PER_ENCODED_FRAME) };
+    const window = windowOf(pcm, kept);
+    const outputs = await this.#session.run(this.#feeds(pcm, kept, window));
+    this.#cache.put(key, keptOf(pcm, kept, { outputs, window }));
+    return { crossProjections: outputs, reusedMs: samplesToMs(window.start * SAMPLES_PER_ENCODED_FRAME) };
   }
 
   async close(): Promise<void> {
@@ -53,11 +64,11 @@ export class StreamingGraph {
     await this.#session.release();
   }
 
-  #feeds(pcm: Int16Array, kept: KeptEncoding, start: number): Record<string, Tensor> {
+  #feeds(pcm: Int16Array, kept: KeptEncoding, { start, settled, end }: Window): Record<string, Tensor> {
     const width = this.#architecture.headCount * this.#architecture.headSize;
     const frontRows = kept.frontStart + rowsOf(kept.front);
     const heard = toFloatPcm(pcm.subarray(frontRows * SAMPLES_PER_SECOND_FRONT));
-    const count = frameCount(pcm.length) - start;
+    const count = end - start;
     const summed = width * frontCount(pcm.length);
     const positions = BigInt64Array.from({ length: count }, (_, at) => BigInt(start + at));
     const feeds: Record<string, Tensor> = {
@@ -65,6 +76,7 @@ export class StreamingGraph {
       earlier_sums: new Tensor('float32', Float32Array.from(kept.sums), [2]),
       front_share: new Tensor('float32', Float32Array.of(1 / summed), []),
       positions: new Tensor('int64', positions, [1, count]),
+      settled: new Tensor('int64', BigInt64Array.of(BigInt(settled - start)), [1]),
       earlier_front: rowsFrom(kept.front, start * SECOND_FRONTS_PER_FRAME - kept.frontStart),
     };
     for (const [name, rows] of kept.rows) feeds[`earlier_${name}`] = rows.before(start, width);
@@ -105,14 +117,14 @@ function rowsFrom(tensor: Tensor, start: number): Tensor {
   return new Tensor('float32', floatsOf(tensor).subarray(start * width), [1, rowsOf(tensor) - start, width]);
 }
 
-/** What is to be kept after a run that worked out the frames from `start` on. */
+/** What is to be kept after a run. */
 function keptOf(
   pcm: Int16Array,
   before: KeptEncoding,
-  { outputs, start }: { readonly outputs: InferenceSession.ReturnType; readonly start: number },
+  { outputs, window }: { readonly outputs: InferenceSession.ReturnType; readonly window: Window },
 ): KeptEncoding {
-  const frames = frameCount(pcm.length);
-  for (const [name, rows] of before.rows) rows.put(start, outputs[`later_${name}`] ?? assert.fail(name));
+  for (const [name, rows] of before.rows)
+    rows.put(window.start, outputs[`later_${name}`] ?? assert.fail(`no ${name} came back`));
   const laterRows = rowsOf(outputs['later_front'] ?? assert.fail('no front'));
   const fronts = floatsOf(outputs['front_sums']);
   const settled = laterRows * FRONTS_PER_SECOND_FRONT;
@@ -123,9 +135,9 @@ function keptOf(
       .reduce((sum, value) => sum + value, 0);
   return {
     pcm,
-    frames,
+    frames: window.settled,
     rows: before.rows,
-    ...keptFront(before, floatsOf(outputs['later_front']), Math.max(0, frames - WINDOW_FRAMES)),
+    ...keptFront(before, floatsOf(outputs['later_front']), window.settled),
     sums: [before.sums[0] + sumOf(0), before.sums[1] + sumOf(1)],
   };
 }

@@ -134,10 +134,10 @@ export const FLOAT_ERROR_MAX_RATIO = 0.25;
 /** Tokens of drafts read in one run, all rows together: each takes 128 KiB of a device's memory for its choice. */
 export const BATCH_READ_TOKENS_MAX_COUNT = 512;
 /**
- * The end of an utterance that each of its partials encodes anew; what was said before has heard enough of what follows.
- * Measured on speech, partials beside the final's words: 2 s are as good as all of it, 1 s is worse.
+ * What was said is encoded for partials until so much has been heard after it; then that is used again. Measured on
+ * speech, partials beside the final's words: 1.5 s are as good as all that follows, 0.5 s is worse.
  */
-export const ENCODER_WINDOW_MS = 2_000;
+export const ENCODER_LOOKAHEAD_MS = 1_500;
 /** Speech that the encodings of utterances in progress are kept of in one worker: 0.7 MB a second. */
 export const ENCODER_CACHE_MAX_MS = 120_000;
 /** After one to two of this, what is kept of an utterance that has no more partials is forgotten. */

@@ -101,7 +101,7 @@ export async function loadTransformers(options: {
       const [, ...chosen] = sequences.tolist()[0]?.map(Number) ?? [];
       // It has no rule for loops: it pays for them, and then they are cut as those of the other ways are.
       const decoding = takeTokens(chosen, maxTokens);
-      const unknown = { encodeMs: NaN, decodeMs: NaN, draftAcceptedTokens: 0 };
+      const unknown = { encodeMs: NaN, decodeMs: NaN, reusedMs: 0, draftAcceptedTokens: 0 };
       const counts = { ...decoding, ...unknown, decoderSteps: chosen.length };
       const hypothesis = { ...counts, text: tokenizer.decode(decoding.tokens) };
       const work = { samples: length, paddingSamples: 0, movedBytes: 0, halvings: 0 };
