@@ -61,7 +61,8 @@ async function timeBatch(pool: InferencePool, pcm: Int16Array): Promise<number> 
   for (let run = 0; run < 2; run++) {
     startedAtMs = systemClock.nowMs();
     for (let left = BATCH_START_COUNT; left > 0;) {
-      const jobs = Array.from({ length: Math.min(left, pool.freeCount) }, () =>
+      // A worker that is just being replaced takes none: then the one that is tried anyway is refused.
+      const jobs = Array.from({ length: Math.min(left, Math.max(1, pool.freeCount)) }, () =>
         pool.run({ jobId: jobId++, pcm, draft: [] }),
       );
       left -= jobs.length;
