@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { TranscriptionError } from '../../pipeline/errors.ts';
 import { crashIdOf, type CrashReport } from '../records/crash_reports.ts';
 import type { Output } from './models_command.ts';
-import { renderDuration, renderTable } from './text_table.ts';
+import { renderDuration } from './duration.ts';
+import { renderTable } from './text_table.ts';
 
 export interface CrashesCommandOptions {
   readonly crashDir: string;

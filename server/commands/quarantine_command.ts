@@ -15,7 +15,8 @@ import {
   type QuarantineRecord,
 } from '../records/quarantine.ts';
 import { replayAudio, type ReplayOutcome } from '../workers/quarantine_replay.ts';
-import { renderDuration, renderTable } from './text_table.ts';
+import { renderDuration } from './duration.ts';
+import { renderTable } from './text_table.ts';
 import { readWav } from './wav_file.ts';
 
 export interface QuarantineCommandOptions {
