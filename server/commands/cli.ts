@@ -332,7 +332,7 @@ function addCrashes(program: Command, shell: Shell): void {
     ]);
   const options = (flags: JsonFlags): CrashesCommandOptions => {
     const { crashDir } = load(flags, shell);
-    return { crashDir, json: flags.json, stdout: shell.stdout, stderr: shell.stderr };
+    return { crashDir, json: flags.json, stdout: shell.stdout };
   };
   add('list', 'list the reports, the newest first').action(async (flags: JsonFlags) => {
     const { listCrashes } = await import('./crashes_command.ts');
@@ -404,9 +404,9 @@ function addTrace(program: Command, shell: Shell): void {
     async (sessionId: string | undefined, flags: JsonFlags) => {
       const { adminHost: host, adminPort: port } = load(flags, shell);
       const { traceSession } = await import('./trace_command.ts');
-      const { stdout, stderr } = shell;
+      const { stdout } = shell;
       const adminUrl = httpUrl({ host, port, isSecure: false });
-      shell.finish(await traceSession(sessionId, { adminUrl, json: flags.json, stdout, stderr }));
+      shell.finish(await traceSession(sessionId, { adminUrl, json: flags.json, stdout }));
       await written(stdout);
     },
   );
