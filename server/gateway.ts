@@ -9,7 +9,7 @@ import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
 import { Access } from './access/access.ts';
-import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
+import { createAdminServer, isReady, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
 import { chooseDevice } from './workers/device_trial.ts';
 import { AUTO, CPU } from './workers/devices.ts';
@@ -361,7 +361,7 @@ class Gateway {
       clock: systemClock,
       telemetry: this.#metrics,
       maxSessions: this.#config.maxSessions,
-      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
+      isReady: () => isReady(this.#health()),
       isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
       onFault: (error, sessionId) => {
         this.#log.error('a session failed on our side', { sessionId, err: error });
