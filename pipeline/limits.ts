@@ -50,6 +50,8 @@ export const TRANSPORT_MESSAGE_MAX_BYTES = 131_072;
 
 /** Largest API key or token; a key has 46 bytes, a token some 300. */
 export const CREDENTIAL_MAX_BYTES = 4_096;
+/** Shortest life of a token: its times are whole seconds. */
+export const TOKEN_LIFE_MIN_MS = 1_000;
 /** Longest life of a token: a browser asks for another one long before. */
 export const TOKEN_LIFE_MAX_MS = 24 * 60 * 60 * 1_000;
 /** API keys in one file, and the file's size: an entry with the longest name has under 500 bytes. */

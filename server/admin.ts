@@ -10,11 +10,24 @@ import { listenFault } from './transport/listen_fault.ts';
 import type { Metrics } from './records/metrics.ts';
 import type { SessionChronicle } from './records/session_chronicle.ts';
 
-/** Whether clients should be sent here. `degraded` is ready, with less than was configured. */
+/** How well clients are served. `degraded` is ready, with less than was configured. */
 export interface Health {
   readonly status: 'starting' | 'ready' | 'degraded' | 'draining' | 'failed';
   /** Why it is not `ready`, one sentence each; empty when it is. */
   readonly reasons: readonly string[];
+}
+
+const IS_READY: Readonly<Record<Health['status'], boolean>> = {
+  starting: false,
+  ready: true,
+  degraded: true,
+  draining: false,
+  failed: false,
+};
+
+/** Whether clients should be sent here. */
+export function isReady({ status }: Health): boolean {
+  return IS_READY[status];
 }
 
 /** One worker slot, as `/workers` shows it. */
@@ -64,13 +77,6 @@ const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json; charset=utf-8';
 const NOT_FOUND: Answer = { status: 404, contentType: TEXT, body: 'not found; / lists what there is\n' };
 const TRACE_PREFIX = '/trace/';
-const IS_READY: Readonly<Record<Health['status'], boolean>> = {
-  starting: false,
-  ready: true,
-  degraded: true,
-  draining: false,
-  failed: false,
-};
 const INDEX = `Earwitness, admin port
 
 /metrics   Prometheus metrics
@@ -169,8 +175,9 @@ class HttpAdminServer implements AdminServer {
   }
 }
 
-function readiness({ status, reasons }: Health): Answer {
-  return json(IS_READY[status] ? 200 : 503, status === 'ready' ? { status } : { status, reasons });
+function readiness(health: Health): Answer {
+  const { status, reasons } = health;
+  return json(isReady(health) ? 200 : 503, status === 'ready' ? { status } : { status, reasons });
 }
 
 function json(status: number, content: unknown): Answer {

@@ -16,7 +16,7 @@ import type { Log } from './records/log.ts';
 import type { PageFiles } from './transport/page_files.ts';
 import { errorAnswer } from './transport/request_head.ts';
 import type { Refusal, SessionRegistry } from './session_registry.ts';
-import { certificateExpirySeconds, readTlsFiles } from './transport/tls_files.ts';
+import { certificateExpirySeconds } from './transport/tls_files.ts';
 import type { TrustedProxies } from './access/trusted_proxies.ts';
 import type {
   HttpAnswer,
@@ -24,7 +24,7 @@ import type {
   HttpVerdict,
   ListenOptions,
   RequestHead,
-  TlsFiles,
+  TlsIdentity,
   Transport,
   UpgradeAnswer,
   UpgradeRequest,
@@ -78,10 +78,10 @@ export class ClientPort {
     return bound;
   }
 
-  /** Takes new certificate files for new connections. Throws `ConfigError`; the old ones stay in force then. */
-  async renewTls(files: TlsFiles): Promise<void> {
-    await this.#options.transport.renewTls(files);
-    this.#tellExpiry(files);
+  /** Takes a new certificate for new connections. Throws `ConfigError`; the old one stays in force then. */
+  async renewTls(tls: TlsIdentity): Promise<void> {
+    await this.#options.transport.renewTls(tls);
+    this.#tellExpiry(tls);
   }
 
   /** Bytes that wait for clients to read. */
@@ -97,8 +97,8 @@ export class ClientPort {
     return this.#options.transport.close();
   }
 
-  #tellExpiry(files: TlsFiles): void {
-    const expirySeconds = certificateExpirySeconds(readTlsFiles(files).cert);
+  #tellExpiry({ cert }: TlsIdentity): void {
+    const expirySeconds = certificateExpirySeconds(cert);
     this.#options.telemetry.set('tls_certificate_expiry_timestamp_seconds', {}, expirySeconds);
   }
 

@@ -9,7 +9,7 @@ import { isAtLeast, type Rung } from '../pipeline/load_ladder.ts';
 import { PoisonMemory } from '../pipeline/poison_memory.ts';
 import { Scheduler } from '../pipeline/scheduler.ts';
 import { Access } from './access/access.ts';
-import { createAdminServer, type AdminServer, type Health, type WorkerReport } from './admin.ts';
+import { createAdminServer, isReady, type AdminServer, type Health, type WorkerReport } from './admin.ts';
 import type { Config } from './config.ts';
 import { chooseDevice } from './workers/device_trial.ts';
 import { AUTO, CPU } from './workers/devices.ts';
@@ -36,7 +36,8 @@ import { SessionChronicle } from './records/session_chronicle.ts';
 import { SessionRegistry } from './session_registry.ts';
 import { SlowedWorkers } from './workers/slowed_workers.ts';
 import type { SupervisorLink } from './supervisor_link.ts';
-import type { TlsFiles, Transport } from './transport/transport.ts';
+import { readTlsFiles } from './transport/tls_files.ts';
+import type { TlsFiles, TlsIdentity, Transport } from './transport/transport.ts';
 import { TrustedProxies } from './access/trusted_proxies.ts';
 import { chooseTransport } from './transport/transport_choice.ts';
 import { VERSION } from './version.ts';
@@ -211,12 +212,12 @@ class Gateway {
     await this.#access.start();
     const warnings = this.#judgeExposure();
     const admin = await this.#admin.start();
-    const tls = tlsFilesOf(this.#config);
-    const secured = tls === undefined ? {} : { tls };
-    const clients = await this.#clients.listen({ host, port, ...secured });
+    const tlsFiles = tlsFilesOf(this.#config);
+    const tls = tlsFiles && readTlsFiles(tlsFiles);
+    const clients = await this.#clients.listen({ host, port, tls });
     const address = { host, port: clients.port, isSecure: tls !== undefined };
     this.#access.listensOn(address);
-    const vosk = await this.#voskClients?.listen({ host, port: Number(this.#config.voskPort), ...secured });
+    const vosk = await this.#voskClients?.listen({ host, port: Number(this.#config.voskPort), tls });
     await Promise.all([this.#crashReports.open(), this.#quarantine.open()]);
     this.#audioPool.start();
     this.#inferencePool.start();
@@ -258,7 +259,7 @@ class Gateway {
     const tls = tlsFilesOf(this.#config);
     const parts: (readonly [what: string, read: () => Promise<void>])[] = [];
     if (this.#config.keysFile !== '') parts.push(['keys', () => this.#access.reload()]);
-    if (tls !== undefined) parts.push(['certificate', () => this.#renewTls(tls)]);
+    if (tls !== undefined) parts.push(['certificate', () => this.#renewTls(readTlsFiles(tls))]);
     for (const [what, read] of parts) {
       try {
         await read();
@@ -269,7 +270,7 @@ class Gateway {
     }
   }
 
-  async #renewTls(tls: TlsFiles): Promise<void> {
+  async #renewTls(tls: TlsIdentity): Promise<void> {
     await this.#clients.renewTls(tls);
     await this.#voskClients?.renewTls(tls);
   }
@@ -361,7 +362,7 @@ class Gateway {
       clock: systemClock,
       telemetry: this.#metrics,
       maxSessions: this.#config.maxSessions,
-      isReady: () => ['ready', 'degraded'].includes(this.#health().status),
+      isReady: () => isReady(this.#health()),
       isRefusing: () => isAtLeast(this.#load.rung, 'refusing'),
       onFault: (error, sessionId) => {
         this.#log.error('a session failed on our side', { sessionId, err: error });

@@ -1,6 +1,6 @@
 /** When the server can serve for the first time. */
 import { ConfigError, InferenceError } from '../pipeline/errors.ts';
-import type { Health, WorkerReport } from './admin.ts';
+import { isReady, type Health, type WorkerReport } from './admin.ts';
 
 /** A promise of the first `ready`; health goes on changing afterwards. */
 export class Readiness {
@@ -17,8 +17,9 @@ export class Readiness {
     this.promise.catch(() => undefined);
   }
 
-  judge({ status, reasons }: Health, workers: readonly WorkerReport[]): void {
-    if (status === 'ready' || status === 'degraded') this.#resolve();
+  judge(health: Health, workers: readonly WorkerReport[]): void {
+    const { status, reasons } = health;
+    if (isReady(health)) this.#resolve();
     if (status !== 'failed') return;
     const fault = `the workers cannot start: ${reasons.join('; ')}`;
     const isHopeless = workers.some((worker) => worker.state === 'failed');

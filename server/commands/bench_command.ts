@@ -6,13 +6,8 @@ import { msToSamples, samplesToMs } from '../../pipeline/audio.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { InferenceError } from '../../pipeline/errors.ts';
-import {
-  WorkerInferencePool,
-  type InferencePool,
-  type InferenceReply,
-  type InferenceRequest,
-} from '../../pipeline/inference_pool.ts';
-import { BENCH_SPEECH_MS, WORKER_RSS_MAX_BYTES, WORKER_START_MAX_MS } from '../../pipeline/limits.ts';
+import type { InferencePool, InferenceReply, InferenceRequest } from '../../pipeline/inference_pool.ts';
+import { BENCH_SPEECH_MS, WORKER_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
 import type { WorkerLauncher } from '../../pipeline/worker_process.ts';
 import { decodeCanary } from '../workers/canary.ts';
 import type { Config } from '../config.ts';
@@ -25,6 +20,7 @@ import {
   type Placement,
   type PlacementResult,
 } from '../workers/placement.ts';
+import { withReadyPool } from '../workers/ready_pool.ts';
 import { flagOf } from '../settings.ts';
 import { renderTable } from './text_table.ts';
 import { inferenceLauncher } from '../workers/worker_launchers.ts';
@@ -84,25 +80,38 @@ export async function benchPlacements(options: BenchCommandOptions): Promise<num
   return 0;
 }
 
-/** Seconds of speech that all workers together transcribe in a second, as live streams, one after another on each. */
-async function measurePlacement(placement: Placement, options: BenchCommandOptions): Promise<number> {
-  const pool = await startPool(placement, options);
-  try {
-    const speech = repeated(options.phrase, msToSamples(BENCH_SPEECH_MS));
-    const startedAtMs = systemClock.nowMs();
-    let nextJobId = 1;
-    let heardMs = 0;
-    const streamAll = async (): Promise<void> => {
-      while (systemClock.nowMs() - startedAtMs < options.durationMs && !options.signal.aborted) {
-        await streamOnce(pool, { ...options, speech, takeJobId: () => nextJobId++ });
-        heardMs += samplesToMs(speech.length);
-      }
-    };
-    await Promise.all(Array.from({ length: placement.workers }, streamAll));
-    return heardMs / (systemClock.nowMs() - startedAtMs);
-  } finally {
-    await pool.close();
-  }
+/**
+ * Seconds of speech that all workers together transcribe in a second, as live streams, one after another on each.
+ * Throws `InferenceError` if a worker dies, and the signal's reason.
+ */
+function measurePlacement(placement: Placement, options: BenchCommandOptions): Promise<number> {
+  const { workers, threads } = placement;
+  const { launch, signal } = options;
+  const died = 'a worker of the speech model died; its last words are above';
+  return withReadyPool(
+    {
+      workers: Array.from({ length: workers }, () => ({ launch: launch(threads), batchMaxCount: 1 })),
+      rssMaxBytes: WORKER_RSS_MAX_BYTES,
+      outcomeOfDeath: () => Promise.reject(new InferenceError('unavailable', died)),
+      signal,
+    },
+    (pool) => speechRateOf(pool, options),
+  );
+}
+
+async function speechRateOf(pool: InferencePool, options: BenchCommandOptions): Promise<number> {
+  const speech = repeated(options.phrase, msToSamples(BENCH_SPEECH_MS));
+  const startedAtMs = systemClock.nowMs();
+  let nextJobId = 1;
+  let heardMs = 0;
+  const streamAll = async (): Promise<void> => {
+    while (systemClock.nowMs() - startedAtMs < options.durationMs) {
+      await streamOnce(pool, { ...options, speech, takeJobId: () => nextJobId++ });
+      heardMs += samplesToMs(speech.length);
+    }
+  };
+  await Promise.all(Array.from({ length: pool.slotCount }, streamAll));
+  return heardMs / (systemClock.nowMs() - startedAtMs);
 }
 
 /** One utterance: its partials, each with the last one's tokens as its draft, and its final. */
@@ -131,48 +140,4 @@ function repeated(phrase: Int16Array, samples: number): Int16Array {
     speech.set(phrase.subarray(0, samples - start), start);
   }
   return speech;
-}
-
-/** Starts the workers and waits for all of them. Throws `InferenceError` if one dies or none is ready in time. */
-async function startPool(
-  { workers, threads }: Placement,
-  { launch, signal }: BenchCommandOptions,
-): Promise<WorkerInferencePool> {
-  let pool: WorkerInferencePool | undefined;
-  let cancel = (): void => undefined;
-  const ready = new Promise<void>((resolve, reject) => {
-    const fail = (message: string): void => {
-      reject(new InferenceError('unavailable', message));
-    };
-    cancel = systemClock.after(WORKER_START_MAX_MS * workers, () => {
-      fail('the workers of the speech model do not get ready');
-    });
-    signal.addEventListener('abort', () => {
-      fail('interrupted');
-    });
-    pool = new WorkerInferencePool({
-      workers: Array.from({ length: workers }, () => ({ launch: launch(threads), batchMaxCount: 1 })),
-      clock: systemClock,
-      random: Math.random,
-      slotCount: workers,
-      rssMaxBytes: WORKER_RSS_MAX_BYTES,
-      onDeath: () => {
-        fail('a worker of the speech model died; its last words are above');
-      },
-      onChange: () => {
-        if (pool?.slotCount === workers) resolve();
-      },
-    });
-    pool.start();
-  });
-  assert(pool, 'the pool is made at once');
-  try {
-    await ready;
-    return pool;
-  } catch (error) {
-    await pool.close();
-    throw error;
-  } finally {
-    cancel();
-  }
 }

@@ -4,6 +4,7 @@ import { ConfigError, EXIT_CONFIG, TranscriptionError, UsageError } from '../../
 import { loadConfig, type Config, type Flags } from '../config.ts';
 import { choiceOption, secondsOption, speedOption, tokenOption } from './cli_options.ts';
 import {
+  answer,
   load,
   loadAll,
   withInterrupt,
@@ -161,9 +162,10 @@ function addTranscribe(program: Command, shell: Shell): void {
     await withLog(config, shell.stderr, async (log) => {
       const { stdout, stderr } = shell;
       const options = { files, url, token, speed, encoding, format, config, log, stdout, stderr };
-      const status = await withInterrupt((signal) => transcribeFiles({ ...options, signal }));
-      await written(stdout);
-      shell.finish(status);
+      await answer(
+        shell,
+        withInterrupt((signal) => transcribeFiles({ ...options, signal })),
+      );
     });
   });
 }
@@ -176,8 +178,10 @@ function addLoad(program: Command, shell: Shell): void {
     const { loadTest } = await import('./load_command.ts');
     const { stdout, stderr } = shell;
     const now = (): Date => new Date();
-    shell.finish(await withInterrupt((signal) => loadTest({ flags, stdout, stderr, signal, now })));
-    await written(stdout);
+    await answer(
+      shell,
+      withInterrupt((signal) => loadTest({ flags, stdout, stderr, signal, now })),
+    );
   });
 }
 
@@ -193,10 +197,10 @@ function addBench(program: Command, shell: Shell): void {
     const { benchMachine } = await import('./bench_command.ts');
     const { stdout, stderr } = shell;
     const durationMs = seconds * 1_000;
-    shell.finish(
-      await withInterrupt((signal) => benchMachine(config, { durationMs, signal, stdout, stderr })),
+    await answer(
+      shell,
+      withInterrupt((signal) => benchMachine(config, { durationMs, signal, stdout, stderr })),
     );
-    await written(stdout);
   });
 }
 
@@ -207,8 +211,10 @@ function addDevices(program: Command, shell: Shell): void {
     const config = load(flags, shell);
     const { listDevices } = await import('./devices_command.ts');
     const { stdout, stderr } = shell;
-    shell.finish(await withInterrupt((signal) => listDevices({ config, signal, stdout, stderr })));
-    await written(stdout);
+    await answer(
+      shell,
+      withInterrupt((signal) => listDevices({ config, signal, stdout, stderr })),
+    );
   });
   devices
     .command('install')
@@ -216,8 +222,7 @@ function addDevices(program: Command, shell: Shell): void {
     .argument('<device>', 'cuda')
     .action(async (device: string) => {
       const { installDevice } = await import('./devices_command.ts');
-      shell.finish(await installDevice(device, shell));
-      await written(shell.stdout);
+      await answer(shell, installDevice(device, shell));
     });
 }
 
@@ -249,12 +254,10 @@ function addModels(program: Command, shell: Shell): void {
           name as keyof typeof MODELS_COMMANDS
         ];
         const { stdout, stderr } = shell;
-        shell.finish(
-          await withInterrupt((signal) =>
-            run({ modelsDir, ids, quiet: flags.quiet, stdout, stderr, signal }),
-          ),
+        await answer(
+          shell,
+          withInterrupt((signal) => run({ modelsDir, ids, quiet: flags.quiet, stdout, stderr, signal })),
         );
-        await written(stdout);
       },
     );
   }
@@ -332,19 +335,17 @@ function addCrashes(program: Command, shell: Shell): void {
     ]);
   const options = (flags: JsonFlags): CrashesCommandOptions => {
     const { crashDir } = load(flags, shell);
-    return { crashDir, json: flags.json, stdout: shell.stdout, stderr: shell.stderr };
+    return { crashDir, json: flags.json, stdout: shell.stdout };
   };
   add('list', 'list the reports, the newest first').action(async (flags: JsonFlags) => {
     const { listCrashes } = await import('./crashes_command.ts');
-    shell.finish(await listCrashes(options(flags)));
-    await written(shell.stdout);
+    await answer(shell, listCrashes(options(flags)));
   });
   add('show', 'print one report, with the last words of the process')
     .argument('<id>', 'id of a report, or its beginning')
     .action(async (id: string, flags: JsonFlags) => {
       const { showCrash } = await import('./crashes_command.ts');
-      shell.finish(await showCrash(id, options(flags)));
-      await written(shell.stdout);
+      await answer(shell, showCrash(id, options(flags)));
     });
 }
 
@@ -362,19 +363,15 @@ function addQuarantine(program: Command, shell: Shell): void {
     const { quarantineDir } = config;
     return { quarantineDir, json: flags.json, now: () => new Date(), stdout, stderr, config };
   };
-  const finish = async (status: number): Promise<void> => {
-    shell.finish(status);
-    await written(shell.stdout);
-  };
   add('list', 'list what is quarantined, the newest first').action(async (flags: JsonFlags) => {
     const { listQuarantine } = await import('./quarantine_command.ts');
-    await finish(await listQuarantine(options(flags)));
+    await answer(shell, listQuarantine(options(flags)));
   });
   add('show', 'print the facts of one record')
     .argument('<id>', 'id of a record, or its beginning')
     .action(async (id: string, flags: JsonFlags) => {
       const { showQuarantined } = await import('./quarantine_command.ts');
-      await finish(await showQuarantined(id, options(flags)));
+      await answer(shell, showQuarantined(id, options(flags)));
     });
   add('replay', 'run the audio in a worker of its own', ['model', 'device', 'inferenceThreads', 'modelsDir'])
     .argument('<id>', 'id of a record whose audio was kept, or its beginning')
@@ -384,13 +381,13 @@ function addQuarantine(program: Command, shell: Shell): void {
       const { inferenceLauncher } = await import('../workers/worker_launchers.ts');
       const { config, ...rest } = options(flags);
       const launch = inferenceLauncher(config, { device: firstDeviceOf(config.device) });
-      await finish(await replayQuarantined(id, { ...rest, launch }));
+      await answer(shell, replayQuarantined(id, { ...rest, launch }));
     });
   add('clear', 'remove one record, or all')
     .argument('[id]', 'id of a record, or its beginning')
     .action(async (id: string | undefined, flags: JsonFlags) => {
       const { clearQuarantine } = await import('./quarantine_command.ts');
-      await finish(await clearQuarantine(id, options(flags)));
+      await answer(shell, clearQuarantine(id, options(flags)));
     });
 }
 
@@ -404,10 +401,9 @@ function addTrace(program: Command, shell: Shell): void {
     async (sessionId: string | undefined, flags: JsonFlags) => {
       const { adminHost: host, adminPort: port } = load(flags, shell);
       const { traceSession } = await import('./trace_command.ts');
-      const { stdout, stderr } = shell;
+      const { stdout } = shell;
       const adminUrl = httpUrl({ host, port, isSecure: false });
-      shell.finish(await traceSession(sessionId, { adminUrl, json: flags.json, stdout, stderr }));
-      await written(stdout);
+      await answer(shell, traceSession(sessionId, { adminUrl, json: flags.json, stdout }));
     },
   );
 }

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { systemClock } from '../../pipeline/clock.ts';
 import { loadConfig, type Config, type Flags, type LoadedConfig } from '../config.ts';
 import type { RootLog } from '../records/log.ts';
+import { written } from './output.ts';
 import { fallbackTextOf, flagOf, settingOf, type SettingKey } from '../settings.ts';
 
 /** A stream the program writes to. */
@@ -25,6 +26,13 @@ export interface Shell extends CliStreams {
 
 /** Exit status of a command that was interrupted, as shells have it: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
+
+/** Takes the exit status of a command; over when what it printed has left the process. */
+export async function answer(shell: Shell, command: Promise<number>): Promise<void> {
+  shell.finish(await command);
+  await written(shell.stdout);
+}
+
 /** Adds the options of settings to a command. */
 export function withSettings(command: Command, keys: readonly SettingKey[]): Command {
   for (const key of keys) {

@@ -4,22 +4,19 @@ import { join } from 'node:path';
 import { TranscriptionError } from '../../pipeline/errors.ts';
 import { crashIdOf, type CrashReport } from '../records/crash_reports.ts';
 import type { Output } from './models_command.ts';
-import { renderDuration, renderTable } from './text_table.ts';
+import { renderDuration } from './duration.ts';
+import { findById } from './short_id.ts';
+import { renderTable } from './text_table.ts';
 
 export interface CrashesCommandOptions {
   readonly crashDir: string;
   readonly json: boolean;
   readonly stdout: Output;
-  readonly stderr: Output;
 }
 
 /** Prints the reports, the newest first: a table, or one JSON array without the stderr. Returns the exit status. */
 export async function listCrashes({ crashDir, json, stdout }: CrashesCommandOptions): Promise<number> {
-  const reports: CrashReport[] = [];
-  for (const id of await crashIds(crashDir)) {
-    const report = await readReport(crashDir, id);
-    if (report !== undefined) reports.push(report);
-  }
+  const reports = await readReports(crashDir);
   if (json) {
     stdout.write(`${JSON.stringify(reports, withoutStderr, 2)}\n`);
   } else if (reports.length === 0) {
@@ -40,17 +37,21 @@ export async function listCrashes({ crashDir, json, stdout }: CrashesCommandOpti
 
 /** Prints one report; the id may be shortened to a beginning that only one has. Returns the exit status. */
 export async function showCrash(id: string, options: CrashesCommandOptions): Promise<number> {
-  const { crashDir, json, stdout, stderr } = options;
-  const matches = (await crashIds(crashDir)).filter((candidate) => candidate.startsWith(id));
-  const [match] = matches;
-  const report = match === undefined || matches.length > 1 ? undefined : await readReport(crashDir, match);
-  if (report === undefined) {
-    const found = matches.length > 1 ? `${matches.length} reports begin` : 'no report begins';
-    stderr.write(`earwitness: ${found} with ${id} in ${crashDir}; \`earwitness crashes list\` shows them\n`);
-    return 1;
-  }
+  const { crashDir, json, stdout } = options;
+  const names = { noun: 'report', place: `in ${crashDir}`, command: 'earwitness crashes list' };
+  const report = findById(id, await readReports(crashDir), names);
   stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report, crashDir));
   return 0;
+}
+
+/** The newest first. */
+async function readReports(crashDir: string): Promise<readonly CrashReport[]> {
+  const reports: CrashReport[] = [];
+  for (const id of await crashIds(crashDir)) {
+    const report = await readReport(crashDir, id);
+    if (report !== undefined) reports.push(report);
+  }
+  return reports;
 }
 
 /** The newest first; a folder that is not there holds none. Throws for one that cannot be read. */

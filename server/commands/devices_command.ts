@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { findRecogniser } from '../../models/catalogue.ts';
 import { UsageError } from '../../pipeline/errors.ts';
-import { BATCH_START_COUNT, GPU_PROBE_MAX_MS } from '../../pipeline/limits.ts';
+import { BATCH_START_COUNT } from '../../pipeline/limits.ts';
 import type { Config } from '../config.ts';
 import { isFastEnough, slowness, tryDevice, type DeviceTrial } from '../workers/device_trial.ts';
 import { ACCELERATORS, CPU, devicesOf } from '../workers/devices.ts';
@@ -29,7 +29,7 @@ export async function listDevices(options: DevicesCommandOptions): Promise<numbe
   await ensureModels({ modelsDir, ids: [model], quiet: true, signal, stdout: stderr, stderr });
   await ensurePreparedForAccelerators(findRecogniser(model), { modelsDir, stderr, signal });
   const trials: DeviceTrial[] = [];
-  for (const device of [CPU, ...(await candidates())]) {
+  for (const device of [CPU, ...(await candidates(signal))]) {
     stderr.write(`trying ${device} …\n`);
     trials.push(await tryDevice(device, { config, signal }));
   }
@@ -44,9 +44,10 @@ export async function listDevices(options: DevicesCommandOptions): Promise<numbe
   return 0;
 }
 
-/** Every kind of accelerator, those that are numbered as often as the driver counts GPUs. */
-async function candidates(): Promise<readonly string[]> {
-  const gpus = await queryNvidiaSmi(AbortSignal.timeout(GPU_PROBE_MAX_MS)).then(parseGpus, () => []);
+/** Every kind of accelerator, those that are numbered as often as the driver counts GPUs. Throws the signal's reason. */
+async function candidates(signal: AbortSignal): Promise<readonly string[]> {
+  const gpus = await queryNvidiaSmi(signal).then(parseGpus, () => []);
+  signal.throwIfAborted();
   const cuda = gpus.map(({ index }) => `cuda:${index}`);
   const others = ACCELERATORS.filter((kind) => kind !== 'cuda' || cuda.length === 0).flatMap(devicesOf);
   return [...cuda, ...others];

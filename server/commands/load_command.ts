@@ -11,6 +11,7 @@ import {
   LOAD_TRIAL_PAUSE_MS,
 } from '../../pipeline/limits.ts';
 import { isLoopback } from '../access/address.ts';
+import { parseDuration } from './duration.ts';
 import { LiveLine, type TerminalStream } from './live_line.ts';
 import { missed, parseAssertions, type Assertion } from '../load/assertions.ts';
 import { capacityOf, nextTrial, type Trial } from '../load/capacity_search.ts';
@@ -192,12 +193,9 @@ function stagesOf({ stages, sessions, duration, ramp }: LoadFlags): LoadStage[] 
   });
 }
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-
 function timeOf(flag: string, text: string): number {
-  const [, amount = '', unit = ''] = /^(\d{1,6})(ms|s|m|h)$/.exec(text) ?? [];
-  const timeMs = Number(amount) * (UNIT_MS[unit] ?? NaN);
-  if (Number.isNaN(timeMs)) throw fault(flag, 'a time such as 30s, 10m or 1h', text);
+  const timeMs = parseDuration(text);
+  if (timeMs === undefined) throw fault(flag, 'a time such as 30s, 10m or 1h', text);
   return timeMs;
 }
 

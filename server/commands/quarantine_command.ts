@@ -15,7 +15,9 @@ import {
   type QuarantineRecord,
 } from '../records/quarantine.ts';
 import { replayAudio, type ReplayOutcome } from '../workers/quarantine_replay.ts';
-import { renderDuration, renderTable } from './text_table.ts';
+import { renderDuration } from './duration.ts';
+import { findById } from './short_id.ts';
+import { renderTable } from './text_table.ts';
 import { readWav } from './wav_file.ts';
 
 export interface QuarantineCommandOptions {
@@ -52,7 +54,6 @@ export async function listQuarantine(options: QuarantineCommandOptions): Promise
 /** Prints one record; the id may be shortened to a beginning that only one has. Returns the exit status. */
 export async function showQuarantined(id: string, options: QuarantineCommandOptions): Promise<number> {
   const record = await findRecord(id, options);
-  if (record === undefined) return 1;
   const { quarantineDir, json, now, stdout } = options;
   if (json) {
     stdout.write(`${JSON.stringify(record, null, 2)}\n`);
@@ -87,7 +88,6 @@ export async function replayQuarantined(
 ): Promise<number> {
   const { quarantineDir, stderr, launch } = options;
   const record = await findRecord(id, options);
-  if (record === undefined) return 1;
   if (record.audioFile === null) {
     stderr.write(`earwitness: the audio of ${record.id} was not kept; serve with --quarantine full\n`);
     return 1;
@@ -106,9 +106,7 @@ export async function clearQuarantine(
   options: QuarantineCommandOptions,
 ): Promise<number> {
   const folder = folderOf(options);
-  const one = id === undefined ? undefined : await findRecord(id, options);
-  if (id !== undefined && one === undefined) return 1;
-  const records = one === undefined ? await readRecords(folder) : [one];
+  const records = id === undefined ? await readRecords(folder) : [await findRecord(id, options)];
   for (const record of records) await removeFromQuarantine(folder, record);
   options.stdout.write(`${records.length} removed; a running server gives them new tries within a minute.\n`);
   return 0;
@@ -177,18 +175,13 @@ async function readRecords(folder: PrivateFolder): Promise<readonly QuarantineRe
   }
 }
 
-async function findRecord(
-  id: string,
-  options: QuarantineCommandOptions,
-): Promise<QuarantineRecord | undefined> {
-  const records = await readRecords(folderOf(options));
-  const matches = records.filter((record) => record.id.startsWith(id));
-  if (matches.length === 1) return matches[0];
-  const found = matches.length > 1 ? `${matches.length} records begin` : 'no record begins';
-  options.stderr.write(
-    `earwitness: ${found} with ${id} in ${options.quarantineDir}; \`earwitness quarantine list\` shows them\n`,
-  );
-  return undefined;
+async function findRecord(id: string, options: QuarantineCommandOptions): Promise<QuarantineRecord> {
+  const names = {
+    noun: 'record',
+    place: `in ${options.quarantineDir}`,
+    command: 'earwitness quarantine list',
+  };
+  return findById(id, await readRecords(folderOf(options)), names);
 }
 
 function leftMs(record: QuarantineRecord, now: Date): number {

@@ -1,4 +1,4 @@
-/** Tables and durations as text. */
+/** Tables as text. */
 
 /** Rows as columns two spaces apart, each line ended; the last column is not padded. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
@@ -20,12 +20,4 @@ export function renderMarkdownTable(rows: readonly (readonly string[])[]): strin
     `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
   const rule = widths.map((width) => '-'.repeat(width));
   return [rows[0] ?? [], rule, ...rows.slice(1)].map(line).join('\n');
-}
-
-/** A duration in the largest unit that keeps two figures: `850 ms`, `12.3 s`, `4.5 min`, `3.2 h`. */
-export function renderDuration(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 100_000) return `${(ms / 1_000).toFixed(1)} s`;
-  if (ms < 6_000_000) return `${(ms / 60_000).toFixed(1)} min`;
-  return `${(ms / 3_600_000).toFixed(1)} h`;
 }

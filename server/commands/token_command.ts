@@ -1,13 +1,12 @@
 /** `earwitness token`. */
 import type { Writable } from 'node:stream';
 import { UsageError } from '../../pipeline/errors.ts';
-import { TOKEN_LIFE_MAX_MS } from '../../pipeline/limits.ts';
+import { TOKEN_LIFE_MAX_MS, TOKEN_LIFE_MIN_MS } from '../../pipeline/limits.ts';
+import { parseDuration } from './duration.ts';
 import { needFile, sessionCount } from './keys_command.ts';
 import { readKeySet } from '../access/keys_file.ts';
 import { ANY_ORIGIN, isOriginRule } from '../access/origin.ts';
 import { signToken } from '../access/tokens.ts';
-
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
 /** Signs a token and prints it. Throws `UsageError` if there is no such key, or an option is not valid. */
 export async function printToken(options: {
@@ -47,8 +46,7 @@ export async function printToken(options: {
 }
 
 function lifeOf(ttl: string): number {
-  const [, amount = '', unit = ''] = /^(\d{1,6})([smh])$/.exec(ttl) ?? [];
-  const lifeMs = Number(amount) * (UNIT_MS[unit] ?? 0);
-  if (lifeMs > 0 && lifeMs <= TOKEN_LIFE_MAX_MS) return lifeMs;
+  const lifeMs = parseDuration(ttl) ?? 0;
+  if (lifeMs >= TOKEN_LIFE_MIN_MS && lifeMs <= TOKEN_LIFE_MAX_MS) return lifeMs;
   throw new UsageError(`--ttl: expected a time from 1s to 24h, such as 10m, got '${ttl.slice(0, 20)}'`);
 }

@@ -3,6 +3,7 @@ import { TranscriptionError } from '../../pipeline/errors.ts';
 import { ADMIN_REQUEST_MAX_MS } from '../../pipeline/limits.ts';
 import type { Output } from './models_command.ts';
 import type { SessionSummary, TraceReport } from '../records/session_chronicle.ts';
+import { findById } from './short_id.ts';
 import { renderSessions, renderTrace } from './trace_view.ts';
 
 export interface TraceCommandOptions {
@@ -10,7 +11,6 @@ export interface TraceCommandOptions {
   readonly adminUrl: string;
   readonly json: boolean;
   readonly stdout: Output;
-  readonly stderr: Output;
 }
 
 /** Prints the sessions that the server knows, or one of them; an id may be shortened. Returns the exit status. */
@@ -18,20 +18,18 @@ export async function traceSession(
   sessionId: string | undefined,
   options: TraceCommandOptions,
 ): Promise<number> {
-  const { adminUrl, json, stdout, stderr } = options;
+  const { adminUrl, json, stdout } = options;
   const sessions = (await ask(adminUrl, '/trace')) as readonly SessionSummary[];
   if (sessionId === undefined) {
     stdout.write(json ? `${JSON.stringify(sessions, null, 2)}\n` : renderSessions(sessions));
     return 0;
   }
-  const matches = sessions.filter((session) => session.sessionId.startsWith(sessionId));
-  const [match] = matches;
-  if (match === undefined || matches.length > 1) {
-    const found = matches.length > 1 ? `${matches.length} sessions begin` : 'no session begins';
-    stderr.write(`earwitness: ${found} with ${sessionId}; \`earwitness trace\` lists them\n`);
-    return 1;
-  }
-  const report = (await ask(adminUrl, `/trace/${match.sessionId}`)) as TraceReport;
+  const { id } = findById(
+    sessionId,
+    sessions.map((session) => ({ id: session.sessionId })),
+    { noun: 'session', place: `at ${adminUrl}`, command: 'earwitness trace' },
+  );
+  const report = (await ask(adminUrl, `/trace/${id}`)) as TraceReport;
   stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderTrace(report));
   return 0;
 }

@@ -1,7 +1,8 @@
 /** A session's trace as text: for each utterance what happened when, as bars on one scale. */
 import { timelinesOf, type UtteranceRun, type UtteranceTimeline } from '../records/utterance_timeline.ts';
 import type { SessionSummary, TraceReport } from '../records/session_chronicle.ts';
-import { renderDuration, renderTable } from './text_table.ts';
+import { renderDuration } from './duration.ts';
+import { renderTable } from './text_table.ts';
 
 const BAR_COLUMNS_COUNT = 60;
 const GLYPHS = { speech: '─', silence: '·', queue: '░', run: '█', failed: '▒', sent: '◆' } as const;

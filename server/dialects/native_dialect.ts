@@ -10,7 +10,6 @@ import { messageMaxBytes } from '../../pipeline/input_meter.ts';
 import {
   AHEAD_OF_REALTIME_MAX_MS,
   CATCH_UP_RATIO,
-  CONTROL_MESSAGE_MAX_BYTES,
   HANDSHAKE_MAX_MS,
   IDLE_MAX_MS,
   LATE_MESSAGE_GRACE_MS,
@@ -101,12 +100,6 @@ export class NativeDialect implements ConnectionListener {
   }
 
   #control(text: string): void {
-    if (Buffer.byteLength(text) > CONTROL_MESSAGE_MAX_BYTES) {
-      throw new LimitError(
-        'message_too_large',
-        `a control message has at most ${CONTROL_MESSAGE_MAX_BYTES} bytes`,
-      );
-    }
     const message = parseClientMessage(text);
     if (message.type === 'start') {
       this.#start(message);

@@ -28,6 +28,7 @@ import {
   truth,
   wholeNumber,
 } from '../field_rules.ts';
+import { readControlText } from './control_text.ts';
 import { checkLanguage } from './spoken_language.ts';
 
 const START = objectOf({
@@ -67,14 +68,12 @@ const MESSAGE = z.discriminatedUnion(
   },
 );
 
-/** Parses a text frame. Throws `ProtocolError` that names every field that is wrong: `bad_settings` in a `start`, else `bad_message`. */
+/**
+ * Parses a text frame. Throws `LimitError` (`message_too_large`), and `ProtocolError` that names every field that is
+ * wrong: `bad_settings` in a `start`, else `bad_message`.
+ */
 export function parseClientMessage(text: string): ClientMessage {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new ProtocolError('bad_message', 'a text frame must be one JSON object', { cause });
-  }
+  const json = readControlText(text);
   const isStart = isObject(json) && 'type' in json && json.type === 'start';
   return checked(MESSAGE.safeParse(json), isStart ? 'bad_settings' : 'bad_message') as ClientMessage;
 }
@@ -122,7 +121,7 @@ export function startFromQuery(query: URLSearchParams): StartMessage | undefined
   return named.length === 0 ? undefined : (checked(START.safeParse(message), 'bad_settings') as StartMessage);
 }
 
-/** The token in a connection's first message. Throws `ProtocolError` if that is no valid message. */
+/** The token in a connection's first message. Throws as `parseClientMessage` does. */
 export function tokenOfStart(firstMessage: string): string | undefined {
   const message = parseClientMessage(firstMessage);
   return message.type === 'start' ? message.token : undefined;

@@ -48,12 +48,13 @@ export function answersOf(session: SessionRecord): Answer[] {
 export function faultsOf(sessions: readonly SessionRecord[], answers: readonly Answer[]): Faults {
   const total = (countOf: (session: SessionRecord) => number): number =>
     sessions.reduce((sum, session) => sum + countOf(session), 0);
+  const sayings = sayingsOf(answers);
   return {
     lost: answers.filter(({ text }) => text === '').length,
     unanswered: total(unansweredCount),
     repeated: total(repeatedCount),
     disordered: total(disorderedCount),
-    crossed: answers.filter((answer) => isCrossed(answer, answers)).length,
+    crossed: answers.filter((answer) => isCrossed(answer, sayings)).length,
     invented: total(inventedCount),
   };
 }
@@ -75,12 +76,26 @@ export function overlaps(final: Final, sentence: SpokenSentence): boolean {
   return final.startAudioMs < sentence.endAudioMs && final.endAudioMs > sentence.startAudioMs;
 }
 
-function isCrossed(answer: Answer, answers: readonly Answer[]): boolean {
-  const own = wordErrorRate(answer.sentence.text, answer.text);
-  if (answer.text === '' || own <= LOAD_OWN_WORD_ERROR_MAX_RATIO) return false;
-  return answers.some(
-    ({ session, sentence }) => session !== answer.session && wordErrorRate(sentence.text, answer.text) < own,
-  );
+/** A text and the sessions that say it. */
+type Saying = readonly [text: string, sessions: ReadonlySet<SessionRecord>];
+
+/** Every text once: thousands of sessions say the same few hundred. */
+function sayingsOf(answers: readonly Answer[]): readonly Saying[] {
+  const sayings = new Map<string, Set<SessionRecord>>();
+  for (const { session, sentence } of answers) {
+    const sessions = sayings.get(sentence.text) ?? new Set();
+    sayings.set(sentence.text, sessions.add(session));
+  }
+  return [...sayings];
+}
+
+function isCrossed({ session, sentence, text }: Answer, sayings: readonly Saying[]): boolean {
+  const own = wordErrorRate(sentence.text, text);
+  if (text === '' || own <= LOAD_OWN_WORD_ERROR_MAX_RATIO) return false;
+  return sayings.some(([said, sessions]) => {
+    const isSaidElsewhere = sessions.size > 1 || !sessions.has(session);
+    return isSaidElsewhere && wordErrorRate(said, text) < own;
+  });
 }
 
 function unansweredCount(session: SessionRecord): number {

@@ -149,12 +149,30 @@ function tally(names: readonly string[]): Record<string, number> {
 function countSessions(sessions: readonly SessionRecord[]): LoadReport['sessions'] {
   const count = (outcome: SessionRecord['outcome']): number =>
     sessions.filter((session) => session.outcome === outcome).length;
-  const opened = sessions.flatMap(({ openedAtMs }) => openedAtMs ?? []);
   return {
     ...{ total: sessions.length, done: count('done'), refused: count('refused') },
     ...{ interrupted: count('interrupted'), failed: count('failed') },
-    peak: Math.max(0, ...opened.map((openedAtMs) => openCountAt(sessions, openedAtMs))),
+    peak: peakOf(sessions),
   };
+}
+
+function peakOf(sessions: readonly SessionRecord[]): number {
+  const steps = sessions.flatMap(({ openedAtMs, endedAtMs }) =>
+    openedAtMs === undefined
+      ? []
+      : [
+          { atMs: openedAtMs, change: 1 },
+          { atMs: endedAtMs, change: -1 },
+        ],
+  );
+  // A session that ends when another is opened is not open with it.
+  steps.sort((a, b) => a.atMs - b.atMs || a.change - b.change);
+  let [openCount, peak] = [0, 0];
+  for (const { change } of steps) {
+    openCount += change;
+    peak = Math.max(peak, openCount);
+  }
+  return peak;
 }
 
 function openCountAt(sessions: readonly SessionRecord[], timeMs: number): number {

@@ -3,13 +3,10 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { ConfigError } from '../../pipeline/errors.ts';
-import type { TlsFiles } from './transport.ts';
+import type { TlsFiles, TlsIdentity } from './transport.ts';
 
 /** Reads both files and tries them. Throws `ConfigError` (`bad_config`) that says which cannot be used. */
-export function readTlsFiles({ certPath, keyPath }: TlsFiles): {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-} {
+export function readTlsFiles({ certPath, keyPath }: TlsFiles): TlsIdentity {
   const cert = readPem(certPath, 'certificate');
   const key = readPem(keyPath, 'key');
   try {
@@ -23,7 +20,7 @@ export function readTlsFiles({ certPath, keyPath }: TlsFiles): {
       },
     );
   }
-  return { cert, key };
+  return { certPath, keyPath, cert, key };
 }
 
 /** When a certificate in PEM expires, as Unix time in seconds; of a chain, that of the server itself. */

@@ -118,7 +118,7 @@ export interface ListenOptions {
   /** 0 takes any free port. */
   readonly port: number;
   readonly events: TransportEvents;
-  readonly tls?: TlsFiles;
+  readonly tls?: TlsIdentity | undefined;
 }
 
 /** PEM files. */
@@ -127,19 +127,24 @@ export interface TlsFiles {
   readonly keyPath: string;
 }
 
+/** What was in them, tried. */
+export interface TlsIdentity extends TlsFiles {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
 /** A server for WebSockets. It listens once. */
 export interface Transport {
   readonly name: 'uws' | 'ws';
   /** Bytes that wait for peers to read, all connections together. */
   readonly bufferedBytes: number;
-  /** Throws `ConfigError` if the port cannot be had or the TLS files cannot be used. */
+  /** Throws `ConfigError` if the port cannot be had, or the library does not accept the certificate. */
   listen(options: ListenOptions): Promise<{ readonly port: number }>;
   /**
-   * Takes TLS files, of the same names or others, for connections from now on; those that are open stay. Throws
-   * `ConfigError` if they cannot be used, or the library cannot do it, and goes on with the old ones. Only after
-   * `listen` with `tls`.
+   * Takes another certificate and key for connections from now on; those that are open stay. Throws `ConfigError` if
+   * the library cannot do it, and goes on with the old ones. Only after `listen` with `tls`.
    */
-  renewTls(files: TlsFiles): Promise<void>;
+  renewTls(tls: TlsIdentity): Promise<void>;
   /** No new connections; those that are open stay. */
   stopListening(): void;
   /** Ends all connections with 1001, what is left after CLOSE_MAX_MS without. Idempotent. */

@@ -18,7 +18,6 @@ import {
   ownHeaders,
   requestHead,
 } from './request_head.ts';
-import { readTlsFiles } from './tls_files.ts';
 import type {
   HttpAnswer,
   ListenOptions,
@@ -134,7 +133,6 @@ export class UwsTransport implements Transport {
 
   #createApp(tls: TlsFiles | undefined): UwsApp {
     if (tls === undefined) return this.#module.App();
-    readTlsFiles(tls); // The library would fail without saying why.
     try {
       return this.#module.SSLApp({ key_file_name: tls.keyPath, cert_file_name: tls.certPath });
     } catch (cause) {

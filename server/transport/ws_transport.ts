@@ -27,12 +27,11 @@ import {
   ownHeaders,
   requestHead,
 } from './request_head.ts';
-import { readTlsFiles } from './tls_files.ts';
 import type {
   HttpAnswer,
   ListenOptions,
   RequestHead,
-  TlsFiles,
+  TlsIdentity,
   Transport,
   TransportEvents,
   UpgradeAnswer,
@@ -100,7 +99,9 @@ export class WsTransport implements Transport {
       connectionsCheckingInterval: Math.ceil(headersMaxMs / 10),
     };
     const server =
-      tls === undefined ? createServer(options) : createTlsServer({ ...options, ...readTlsFiles(tls) });
+      tls === undefined
+        ? createServer(options)
+        : createTlsServer({ ...options, cert: tls.cert, key: tls.key });
     this.#server = server;
     server.timeout = headersMaxMs + exchangeMaxMs; // Of sockets without a WebSocket: `ws` takes it off the others.
     server.on('connection', (socket: Socket) => {
@@ -132,10 +133,10 @@ export class WsTransport implements Transport {
     return { port: (server.address() as AddressInfo).port };
   }
 
-  renewTls(files: TlsFiles): Promise<void> {
+  renewTls({ cert, key }: TlsIdentity): Promise<void> {
     return Promise.resolve().then(() => {
       assert(this.#server instanceof TlsServer, 'listened without TLS');
-      this.#server.setSecureContext(readTlsFiles(files));
+      this.#server.setSecureContext({ cert, key });
     });
   }
 

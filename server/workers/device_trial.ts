@@ -2,13 +2,14 @@
 import { findRecogniser } from '../../models/catalogue.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
-import { WorkerInferencePool } from '../../pipeline/inference_pool.ts';
+import type { InferencePool } from '../../pipeline/inference_pool.ts';
 import { BATCH_OBJECTIVE_MS, BATCH_START_COUNT, ACCELERATOR_RSS_MAX_BYTES } from '../../pipeline/limits.ts';
 import { decodeCanary } from './canary.ts';
 import type { Config } from '../config.ts';
 import { describeDeviceFault } from './device_advice.ts';
 import { ACCELERATORS, CPU, devicesOf } from './devices.ts';
 import type { Log } from '../records/log.ts';
+import { withReadyPool } from './ready_pool.ts';
 import { inferenceLauncher, type WorkerModule } from './worker_launchers.ts';
 
 /** What became of a trial: the time of the second of two equal batches, or why there is none. */
@@ -32,60 +33,36 @@ export async function tryDevice(
   { config, module, signal }: TrialOptions,
 ): Promise<DeviceTrial> {
   const { phrase } = decodeCanary(findRecogniser(config.model).language, await loadDecoderFactory());
-  signal?.throwIfAborted();
-  let pool: WorkerInferencePool | undefined;
-  let abort = (): void => undefined;
-  const trial = new Promise<DeviceTrial>((resolve, reject) => {
-    abort = () => {
-      reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', abort, { once: true });
-    let hasBegun = false;
-    pool = new WorkerInferencePool({
-      workers: [
-        {
-          launch: inferenceLauncher(config, { device, ...(module === undefined ? {} : { module }) }),
-          batchMaxCount: BATCH_START_COUNT,
-        },
-      ],
-      clock: systemClock,
-      random: Math.random,
-      slotCount: 1,
+  const launch = inferenceLauncher(config, { device, ...(module === undefined ? {} : { module }) });
+  return withReadyPool<DeviceTrial>(
+    {
+      workers: [{ launch, batchMaxCount: BATCH_START_COUNT }],
       rssMaxBytes: ACCELERATOR_RSS_MAX_BYTES,
-      onDeath: ({ exit, cause }) => {
-        resolve({ device, fault: describeDeviceFault(device, { cause, lastWords: exit.stderrTail }) });
-      },
-      onChange: () => {
-        if (hasBegun || pool === undefined || pool.idleCount === 0) return;
-        hasBegun = true;
-        timeBatch(pool, phrase).then(
-          (batchMs) => {
-            resolve({ device, batchMs });
-          },
-          (error: unknown) => {
-            // A death was told before; this settles what is left.
-            resolve({ device, fault: error instanceof Error ? error.message : String(error) });
-          },
-        );
-      },
-    });
-    pool.start();
-  });
-  try {
-    return await trial;
-  } finally {
-    signal?.removeEventListener('abort', abort);
-    await pool?.close();
-  }
+      outcomeOfDeath: ({ exit, cause }) =>
+        Promise.resolve({
+          device,
+          fault: describeDeviceFault(device, { cause, lastWords: exit.stderrTail }),
+        }),
+      signal,
+    },
+    async (pool) => {
+      try {
+        return { device, batchMs: await timeBatch(pool, phrase) };
+      } catch (error) {
+        return { device, fault: error instanceof Error ? error.message : String(error) };
+      }
+    },
+  );
 }
 
 /** Runs it twice, in parts where the device takes less at once, and says how long the second took. */
-async function timeBatch(pool: WorkerInferencePool, pcm: Int16Array): Promise<number> {
+async function timeBatch(pool: InferencePool, pcm: Int16Array): Promise<number> {
   let [jobId, startedAtMs] = [1, 0];
   for (let run = 0; run < 2; run++) {
     startedAtMs = systemClock.nowMs();
     for (let left = BATCH_START_COUNT; left > 0;) {
-      const jobs = Array.from({ length: Math.min(left, pool.freeCount) }, () =>
+      // A worker that is just being replaced takes none: then the one that is tried anyway is refused.
+      const jobs = Array.from({ length: Math.min(left, Math.max(1, pool.freeCount)) }, () =>
         pool.run({ jobId: jobId++, pcm, draft: [] }),
       );
       left -= jobs.length;

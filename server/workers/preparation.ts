@@ -1,15 +1,26 @@
 /** The preparation of a model's graphs, in a process of its own: nothing native runs in the one that waits for it. */
 import { fork, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { MoonshineEntry } from '../../models/catalogue.ts';
-import { sweepPreparation, type PreparedFolder } from '../../models/prepared_folder.ts';
+import type { FloatType } from '../../models/graph_builder.ts';
+import {
+  originOf,
+  preparedFolderName,
+  readPreparedFolder,
+  sweepPreparation,
+  type PreparedFolder,
+} from '../../models/prepared_folder.ts';
 import type { RecogniserOptions } from '../../models/recogniser.ts';
 import { RUNTIME_ENVIRONMENT } from '../../models/runtime_environment.ts';
-import { preparedDir, preparedState } from '../../models/weights.ts';
+import { preparedDir, preparedState, publishedDigests } from '../../models/weights.ts';
 import { killChild } from '../../pipeline/child_kill.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { PREPARATION_MAX_MS } from '../../pipeline/limits.ts';
 import { CPU } from './devices.ts';
+
+/** Both are prepared: which one an accelerator can use shows only when it is asked to. */
+const FLOAT_TYPES: Readonly<Record<FloatType, true>> = { float16: true, float: true };
 
 /** Where the weights are, who is told what is done, and what ends it. */
 export interface PreparationContext {
@@ -39,8 +50,14 @@ export async function ensurePreparedForAccelerators(
   entry: MoonshineEntry,
   context: PreparationContext,
 ): Promise<void> {
-  context.signal?.throwIfAborted();
-  await prepareInChild(entry, { device: 'accelerator', context });
+  const { modelsDir, signal } = context;
+  signal?.throwIfAborted();
+  const origin = originOf(publishedDigests(entry));
+  for (const weightType of Object.keys(FLOAT_TYPES) as FloatType[]) {
+    const folder = join(preparedDir(entry.id, modelsDir), preparedFolderName({ origin, weightType }));
+    const { state } = await readPreparedFolder(folder).catch(asDamage);
+    if (state !== 'whole') return prepareInChild(entry, { device: 'accelerator', context });
+  }
 }
 
 async function prepareInChild(

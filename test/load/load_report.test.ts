@@ -84,6 +84,18 @@ describe('the report of a load', () => {
     const hear = (text: string): object => faults([START, PARTIAL, END, [3_600, final(text)]]);
     assert.deepEqual(hear('nine wooden letters'), { crossed: 1 });
     assert.deepEqual(hear('too keen triggers'), {});
+    // What a session says elsewhere itself is nobody else's.
+    const sentences = TEXTS.map((text, i) => ({ text, startAudioMs: 1_000, endAudioMs: 3_000 + i }));
+    assert.deepEqual(report(heard('', GOOD, { sentences })).faults.crossed, 0);
+    assert.deepEqual(report(heard('', GOOD, { sentences }), heard(TEXTS[0], GOOD)).faults.crossed, 1);
+  });
+
+  it('[LOAD35] a session that ends when another is opened is not open with it', () => {
+    const peakOf = (...spans: (readonly [openedAtMs: number | undefined, endedAtMs: number])[]): number =>
+      report(...spans.map(([openedAtMs, endedAtMs]) => heard(TEXTS[0], [], { openedAtMs, endedAtMs })))
+        .sessions.peak;
+    assert.equal(peakOf([0, 10], [10, 20], [5, 5], [undefined, 7]), 1);
+    assert.equal(peakOf([15, 30], [0, 20], [15, 40], [20, 25]), 3);
   });
 
   it('[LOAD4] every latency counts from when it was due: partials, end decided, last sound', () => {

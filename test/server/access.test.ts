@@ -187,7 +187,7 @@ describe('access', () => {
       [new Uint8Array(3), unauthorized],
       ['no json', { code: 4400, reason: 'bad_message' }],
       [startWith(''), { code: 4400, reason: 'bad_settings' }],
-      [startWith('x'.repeat(CREDENTIAL_MAX_BYTES + 1)), { code: 4400, reason: 'bad_settings' }],
+      [startWith('x'.repeat(CREDENTIAL_MAX_BYTES)), { code: 1009, reason: 'message_too_large' }],
     ] as const) {
       const client = enter(await access.judge(requestOf(), LATE));
       if (typeof send === 'string') client.listener.text(send);

@@ -58,5 +58,10 @@ void describe('earwitness bench', () => {
   it('[BEN4] a worker that dies is a failure, and so is an interruption', async () => {
     await assert.rejects(bench(`${WORKER}.none`), /a worker of the speech model died/);
     await assert.rejects(bench(WORKER, AbortSignal.abort()), { name: 'AbortError' });
+    const stop = new AbortController();
+    setImmediate(() => {
+      stop.abort(new Error('asked to stop'));
+    });
+    await assert.rejects(bench(WORKER, stop.signal), /asked to stop/);
   });
 });

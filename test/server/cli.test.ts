@@ -68,6 +68,8 @@ describe('command line', () => {
         /--max-sessions: expected a whole number/,
       ],
       [['token', '--key-name', 'a', '--ttl', 'soon'], /--ttl: expected a time/],
+      [['token', '--key-name', 'a', '--ttl', '999ms'], /--ttl: expected a time from 1s/],
+      [['token', '--key-name', 'a', '--ttl', '25h'], /--ttl: expected a time from 1s to 24h/],
     ] as const) {
       const { status, stdout, stderr } = await run(...args);
       assert.equal(status, 2, args.join(' '));

@@ -11,6 +11,7 @@ import { loadConfig } from '../../server/config.ts';
 import { TrustedProxies } from '../../server/access/trusted_proxies.ts';
 import { createDialects } from '../../server/dialects/dialects.ts';
 import { PageFiles } from '../../server/transport/page_files.ts';
+import { readTlsFiles } from '../../server/transport/tls_files.ts';
 import { SessionRegistry } from '../../server/session_registry.ts';
 import type {
   HttpAnswer,
@@ -150,10 +151,10 @@ describe('the clients’ port', () => {
     const expirySeconds = (): number | undefined =>
       telemetry.gauge('tls_certificate_expiry_timestamp_seconds', {});
     await install('301231235959Z');
-    await port.listen({ host: '127.0.0.1', port: 0, tls });
+    await port.listen({ host: '127.0.0.1', port: 0, tls: readTlsFiles(tls) });
     assert.equal(expirySeconds(), Date.UTC(2030, 11, 31, 23, 59, 59) / 1_000);
     await install();
-    await port.renewTls(tls);
+    await port.renewTls(readTlsFiles(tls));
     assert.equal(expirySeconds(), Date.UTC(2049, 11, 31, 23, 59, 59) / 1_000);
   });
 });

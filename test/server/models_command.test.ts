@@ -14,6 +14,7 @@ import {
   verifyModels,
   type ModelsCommandOptions,
 } from '../../server/commands/models_command.ts';
+import { ensurePreparedForAccelerators } from '../../server/workers/preparation.ts';
 import { linkModels, pretendPrepared, type LinkedModels } from '../support/linked_models.ts';
 import { testModelsDir } from '../support/weights.ts';
 
@@ -152,6 +153,22 @@ describe('prepared graphs', () => {
     );
     assert.equal(await verifyModels(options({ modelsDir, quiet: true })), 0);
     assert.deepEqual(await readdir(models.preparedDir), [basename(folder)]);
+  });
+
+  it('[MOD23] graphs for accelerators that are whole cost no process', async (test) => {
+    const { modelsDir } = models;
+    const { execPath } = process;
+    test.after(() => {
+      process.execPath = execPath;
+    });
+    process.execPath = join(modelsDir, 'no-node');
+    await pretendPrepared(models, 'float16');
+    const folder = await pretendPrepared(models, 'float');
+    await ensurePreparedForAccelerators(DEFAULT_RECOGNISER, { modelsDir, stderr });
+    assert.equal(stderr.text, '');
+    await appendFile(join(folder, 'decoder.onnx'), 'x');
+    await ensurePreparedForAccelerators(DEFAULT_RECOGNISER, { modelsDir, stderr });
+    assert.match(stderr.text, /the preparation ended unexpectedly/);
   });
 
   it('[MOD21] an abort ends a preparation at once and leaves nothing of it', async () => {

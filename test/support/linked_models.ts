@@ -3,7 +3,13 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_RECOGNISER, SILERO_VAD_V5 } from '../../models/catalogue.ts';
-import { originOf, PREPARED_NAMES, preparedFolderName, writeManifest } from '../../models/prepared_folder.ts';
+import {
+  originOf,
+  PREPARED_NAMES,
+  preparedFolderName,
+  writeManifest,
+  type PreparedFrom,
+} from '../../models/prepared_folder.ts';
 import { fastestWeightType } from '../../models/weight_type.ts';
 import { preparedDir, publishedDigests } from '../../models/weights.ts';
 import { weightPath } from './weights.ts';
@@ -29,10 +35,16 @@ export async function linkModels(): Promise<LinkedModels> {
   };
 }
 
-/** Writes a folder that passes for the finished preparation of the default recogniser, but holds no graphs; its path. */
-export async function pretendPrepared(models: LinkedModels): Promise<string> {
-  const published = publishedDigests(DEFAULT_RECOGNISER);
-  const from = { origin: originOf(published), weightType: await fastestWeightType() };
+/**
+ * Writes a folder that passes for the finished preparation of the default recogniser, for processors if nothing else is
+ * asked for, but holds no graphs; its path.
+ */
+export async function pretendPrepared(
+  models: LinkedModels,
+  weightType?: PreparedFrom['weightType'],
+): Promise<string> {
+  const origin = originOf(publishedDigests(DEFAULT_RECOGNISER));
+  const from = { origin, weightType: weightType ?? (await fastestWeightType()) };
   const folder = join(models.preparedDir, preparedFolderName(from));
   await mkdir(folder, { recursive: true });
   for (const name of Object.values(PREPARED_NAMES)) await writeFile(join(folder, name), `no ${name}`);

@@ -10,6 +10,7 @@ import {
 } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { WebSocket, type ClientOptions } from 'ws';
+import { readTlsFiles } from '../../server/transport/tls_files.ts';
 import type {
   Connection,
   ConnectionListener,
@@ -135,7 +136,7 @@ export class TransportBench {
       },
     };
     const address = { host: '127.0.0.1', port: 0, events };
-    ({ port: bench.port } = await bench.transport.listen(tls === undefined ? address : { ...address, tls }));
+    ({ port: bench.port } = await bench.transport.listen({ ...address, tls: tls && readTlsFiles(tls) }));
     try {
       await act(bench);
     } finally {
