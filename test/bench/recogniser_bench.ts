@@ -2,6 +2,7 @@
 import { msToSamples } from '../../pipeline/audio.ts';
 import type { Hypothesis, Recogniser } from '../../pipeline/contracts.ts';
 import { nextPartialMs } from '../../pipeline/partial_interval.ts';
+import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import type { Clip } from './bench_speech.ts';
 import { processorMs, realTimeFactor } from './processor_time.ts';
 import { transcribeOne } from '../../pipeline/single_recognition.ts';
@@ -23,7 +24,7 @@ export interface Way {
 /** Time between partials. */
 export const PARTIAL_INTERVAL_MS = 500;
 /** Each clip is run this often in each way, and the cheapest counts: what came on top was somebody else's. */
-const ROUNDS = { final: 3, live: 1 } as const;
+const ROUNDS = { final: 3, live: 2 } as const;
 
 /** What one clip cost in one way, and what was heard. */
 interface Run {
@@ -96,6 +97,24 @@ function isSame(one: Hypothesis | undefined, other: Hypothesis | undefined): boo
   return one.tokens.join() === other.tokens.join();
 }
 
+/**
+ * Of the words of partials, without the last of each, which may be cut short: the share that are others in their final.
+ * This is what a reader sees being taken back, and what the beginnings of words cost.
+ */
+function unlikeFinalRatio(runs: readonly Run[]): number {
+  let [edits, count] = [0, 0];
+  for (const { heard } of runs) {
+    const final = normalisedWords(heard.at(-1)?.text ?? '');
+    for (const { text } of heard.slice(0, -1)) {
+      const words = normalisedWords(text).slice(0, -1);
+      const beginnings = Array.from({ length: final.length + 1 }, (_, end) => final.slice(0, end));
+      edits += Math.min(...beginnings.map((beginning) => wordEditCount(beginning, words)));
+      count += words.length;
+    }
+  }
+  return edits / count;
+}
+
 /** What was heard, each beside what the first way made of the same audio; of a paced stream, the finals. */
 function pairsOf(
   { isPaced }: Way,
@@ -143,6 +162,7 @@ export async function compareWays(
       'cost / audio': Number(realTimeFactor(cost, samples).toFixed(4)),
       ...ratios(ways, costs, cost),
       same: `${same} of ${pairs.length}`,
+      ...(kind === 'live' && { 'unlike final': `${(100 * unlikeFinalRatio(runs)).toFixed(1)} %` }),
     };
     return [way.name, row] as const;
   });
