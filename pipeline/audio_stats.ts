@@ -4,7 +4,7 @@ import type { Telemetry } from './telemetry.ts';
 
 /** What an audio worker did since its last reply. Durations in ms, audio in samples. */
 export interface AudioStats {
-  /** Processor time of the process. */
+  /** Processor time of the process; 0 where it was told a moment ago. */
   readonly busyMs: number;
   readonly decodeMs: number;
   readonly vadMs: number;

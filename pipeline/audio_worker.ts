@@ -9,6 +9,7 @@ import {
 import type { AudioStats } from './audio_stats.ts';
 import { RunningTrack, type TrackOutput, type TrackParts } from './audio_track.ts';
 import type { Clock } from './clock.ts';
+import { BUSY_TOLD_INTERVAL_MS } from './limits.ts';
 
 export interface AudioWorkerOptions {
   readonly parts: TrackParts;
@@ -32,8 +33,9 @@ export class AudioWorker {
   #failed: number[] = [];
   #stats = emptyStats();
   #isRunning = false;
-  /** Processor time that was told. */
+  /** Processor time that was told, and when. */
   #toldCpuMs: number;
+  #toldAtMs = -Infinity;
 
   constructor(options: AudioWorkerOptions) {
     this.#options = options;
@@ -173,9 +175,7 @@ export class AudioWorker {
 
   #reply(checkpoints: AudioReply['checkpoints']): void {
     if (this.#events.length === 0 && checkpoints.length === 0 && this.#pending.size > 0) return;
-    const cpuMs = this.#options.cpuMs();
-    this.#stats.busyMs = cpuMs - this.#toldCpuMs;
-    this.#toldCpuMs = cpuMs;
+    this.#tellBusy();
     const reply: AudioReply = {
       type: 'outputs',
       events: this.#events,
@@ -190,6 +190,15 @@ export class AudioWorker {
     this.#stats = emptyStats();
     // The next request may come before this returns.
     this.#options.reply(reply);
+  }
+
+  #tellBusy(): void {
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs - this.#toldAtMs < BUSY_TOLD_INTERVAL_MS) return;
+    const cpuMs = this.#options.cpuMs();
+    this.#stats.busyMs = cpuMs - this.#toldCpuMs;
+    this.#toldCpuMs = cpuMs;
+    this.#toldAtMs = nowMs;
   }
 }
 

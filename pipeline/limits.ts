@@ -177,6 +177,11 @@ export const SESSION_INFLIGHT_MAX_BYTES = 4 * 1_024 * 1_024;
 export const INPUT_OVERHEAD_BYTES = 64;
 /** Inputs for one audio worker are sent together this often: fewer, larger messages between processes. */
 export const INPUT_COALESCE_MS = 10;
+/**
+ * Audio workers tell their processor time this often; it is looked at every LOAD_SAMPLE_INTERVAL_MS. Asking the system
+ * with each reply took a twentieth of their time.
+ */
+export const BUSY_TOLD_INTERVAL_MS = 50;
 /** A session's audio path is checkpointed after this much audio: what a replay has to decode again at most. */
 export const CHECKPOINT_INTERVAL_MS = 2_000;
 /** The same after so many inputs: flushes bring no audio, and would be kept for ever. Speech has 100 packets in 2 s. */
