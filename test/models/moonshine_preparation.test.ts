@@ -12,6 +12,7 @@ import {
 } from '../../models/graph_preparation.ts';
 import { loadMoonshine } from '../../models/moonshine.ts';
 import { MOONSHINE_TINY } from '../../models/moonshine_facts.ts';
+import { comparePrepared } from '../../models/preparation_check.ts';
 import type { MoonshineFiles } from '../../models/moonshine_graphs.ts';
 import { loadRecogniser } from '../../models/recogniser.ts';
 import { publishedDigests } from '../../models/weights.ts';
@@ -163,6 +164,25 @@ describe('Moonshine, prepared graphs', () => {
     }
     await rm(damaged.decoderPath);
     assert.equal((await readdir(outputDir)).length, 1, 'the failed attempt left files behind');
+  });
+
+  it('[PREP13] streaming graphs that choose otherwise are not used, and nothing else is blamed', async () => {
+    const { streaming } = preparation;
+    assert(streaming !== undefined);
+    const readerPath = join(outputDir, 'other_reader.onnx');
+    const bytes = await readFile(streaming.readerPath);
+    // The middle of the file is weights.
+    await writeFile(
+      readerPath,
+      bytes.map((byte, at) => (Math.abs(at / bytes.length - 0.5) < 0.1 ? byte ^ 85 : byte)),
+    );
+    const other = { ...preparation, streaming: { ...streaming, readerPath } };
+    const verdicts = [preparation, other].map((files) => comparePrepared(PUBLISHED, files, MOONSHINE_TINY));
+    assert.deepEqual(await Promise.all(verdicts), [
+      { finals: true, drafts: true, partials: true },
+      { finals: true, drafts: true, partials: false },
+    ]);
+    await rm(readerPath);
   });
 
   it('[PREP11] a damaged file is made again; of several who do it at once each has the same whole graphs', async () => {

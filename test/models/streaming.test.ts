@@ -9,7 +9,7 @@ import { ENCODER_CACHE_MAX_MS, ENCODER_LOOKAHEAD_MS, RECOGNISER_PCM_MIN_MS } fro
 import { transcribeOne } from '../../pipeline/single_recognition.ts';
 import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import { synthesise } from '../support/speech.ts';
-import { testModelsDir } from '../support/weights.ts';
+import { testModelsDir, weightPath } from '../support/weights.ts';
 
 const MODEL = 'moonshine-tiny-en';
 const SENTENCE = 'The quick brown fox jumps over the lazy dog.';
@@ -141,6 +141,31 @@ describe('partials of utterances that grow', () => {
     const [jumped] = await hear(pcm, [8_000]);
     const [last] = await hear(pcm, [8_000], number);
     assert(editsBetween(jumped?.text ?? '', last?.text ?? '') <= 2);
+  });
+
+  it('[STR7] without graphs for it they are exact', async () => {
+    const { architecture } = findRecogniser(MODEL);
+    const published = {
+      encoderPath: weightPath(MODEL, 'encoder_model.onnx'),
+      decoderPath: weightPath(MODEL, 'decoder_model_merged.onnx'),
+    };
+    const plain = await loadMoonshine({
+      model: MODEL,
+      ...published,
+      device: 'cpu',
+      threads: 1,
+      architecture,
+    });
+    const pcm = await synthesise(SENTENCE, { voice: 'rms' });
+    for (const endMs of [1_000, 2_000]) {
+      const beginning = { pcm: pcm.subarray(0, msToSamples(endMs)), draft: [] };
+      const [exact, partial] = [
+        await transcribeOne(plain, beginning),
+        await transcribeOne(plain, { ...beginning, partialOf: 1 }),
+      ];
+      assert.deepEqual([partial.tokens, partial.reusedMs], [exact.tokens, 0]);
+    }
+    await plain.close();
   });
 
   it('[STR6] the oldest is forgotten when more is spoken at a time than is kept, and works on', async () => {
