@@ -240,7 +240,7 @@ export const PIPELINE: DashboardSpec = {
           title: 'What is used again',
           shows:
             'Share of draft tokens that the decoder took over and its runs for each job; share of audio that was not encoded anew.',
-          good: 'most are taken over; a handful of runs for each job; a third of the audio or more where utterances are long.',
+          good: 'most are taken over; a handful of runs for each job; a fifth of the audio or more, most where utterances are long.',
           otherwise:
             'few tokens are: hypotheses change a lot, as with noise or another language than the model’s. Little audio is: there is more speech at a time than a worker keeps, or an accelerator, which keeps none.',
           unit: 'count',

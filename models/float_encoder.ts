@@ -3,7 +3,7 @@ import { ELEMENT, type FloatType, GraphBuilder, type Value } from './graph_build
 import { attend, floatProduct, type Rotation, rotations, selfProjection } from './float_layers.ts';
 import type { MoonshineArchitecture } from './moonshine_facts.ts';
 import { ResidualStream } from './moonshine_layers.ts';
-import type { PublishedGraph } from './published_graph.ts';
+import { kernelMatrix, type PublishedGraph } from './published_graph.ts';
 
 /** What float graphs are built for. */
 export interface FloatTarget {
@@ -25,16 +25,12 @@ function convolution(
   published: PublishedGraph,
   { name, input }: { readonly name: keyof typeof STRIDES; readonly input: Value },
 ): Value {
-  const { dims, elements } = published.kernel(name);
-  const [outputs = 0, channels = 0, size = 0] = dims;
+  const kernel = published.kernel(name);
+  const [outputs = 0, channels = 0, size = 0] = kernel.dims;
   const stride = STRIDES[name];
   const blockCount = Math.ceil(size / stride);
   const weights = new Float32Array(blockCount * stride * channels * outputs);
-  for (const [at, weight] of elements.entries()) {
-    const [output, rest] = [Math.floor(at / (channels * size)), at % (channels * size)];
-    const [channel, tap] = [Math.floor(rest / size), rest % size];
-    weights[(tap * channels + channel) * outputs + output] = weight;
-  }
+  weights.set(kernelMatrix(kernel));
   const blocks = graph.node('Reshape', [input, graph.integers([0, -1, stride * channels])]);
   const shifted = Array.from({ length: blockCount }, (_, shift) => {
     const end = shift === blockCount - 1 ? Number.MAX_SAFE_INTEGER : shift + 1 - blockCount;

@@ -26,6 +26,18 @@ export interface Kernel {
   readonly elements: Float32Array;
 }
 
+/** A kernel `[outputs, channels, size]` as the matrix `[size × channels, outputs]`. */
+export function kernelMatrix({ dims, elements }: Kernel): Float32Array {
+  const [outputs = 0, channels = 0, size = 0] = dims;
+  const matrix = new Float32Array(elements.length);
+  for (const [at, weight] of elements.entries()) {
+    const [output, rest] = [Math.floor(at / (channels * size)), at % (channels * size)];
+    const [channel, tap] = [Math.floor(rest / size), rest % size];
+    matrix[(tap * channels + channel) * outputs + output] = weight;
+  }
+  return matrix;
+}
+
 function bytesOf(tensor: Onnx.ITensorProto): Uint8Array {
   return tensor.rawData?.length ? tensor.rawData : Uint8Array.from(tensor.int32Data ?? []);
 }

@@ -5,11 +5,11 @@
  * What it makes of the earlier frames is not what the whole encoder would, which lets them attend to what was said
  * after them too. That is good enough for partials and saves most of their cost; finals never come from here.
  */
-import { CONTRIB_DOMAIN, ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
+import { ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
 import { type GraphTarget, type MoonshineArchitecture, ROTARY_SIZE } from './moonshine_facts.ts';
 import { ResidualStream, rotaryTables } from './moonshine_layers.ts';
 import { crossProjections } from './prepared_encoder.ts';
-import type { Kernel, PublishedGraph, PublishedGraphs } from './published_graph.ts';
+import { type Kernel, kernelMatrix, type PublishedGraph, type PublishedGraphs } from './published_graph.ts';
 import { joinColumns } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
@@ -17,18 +17,6 @@ const GROUP_NORM_EPSILON = 1e-5;
 /** Input: how many of the first frames that are worked out are kept. */
 const SETTLED = 'settled';
 const STRIDES = { conv1: 64, conv2: 3, conv3: 2 } as const;
-
-/** A kernel `[outputs, channels, size]` as the matrix `[size × channels, outputs]`. */
-function matrixOf({ dims, elements }: Kernel): Float32Array {
-  const [outputs = 0, channels = 0, size = 0] = dims;
-  const matrix = new Float32Array(elements.length);
-  for (const [at, weight] of elements.entries()) {
-    const [output, rest] = [Math.floor(at / (channels * size)), at % (channels * size)];
-    const [channel, tap] = [Math.floor(rest / size), rest % size];
-    matrix[(tap * channels + channel) * outputs + output] = weight;
-  }
-  return matrix;
-}
 
 /** A convolution of `[1, length, channels]` as one product: each row is what one window sees, tap by tap. */
 function convolution(
@@ -42,7 +30,7 @@ function convolution(
     return graph.node('Slice', [input, ...[[tap], [end], [1], [stride]].map((each) => graph.integers(each))]);
   });
   const windows = graph.node('Concat', taps, { axis: 2 });
-  return graph.node('MatMul', [windows, graph.floats([size * channels, outputs], matrixOf(kernel))]);
+  return graph.node('MatMul', [windows, graph.floats([size * channels, outputs], kernelMatrix(kernel))]);
 }
 
 /** The norm over all channels and all time, as a slope and an offset of each channel. */

@@ -266,8 +266,8 @@ export const PARTIAL_RESUME_RATIO = 0.75;
 /** Share of the slots' time that partials may take. Finals go first in any case, and most are computed as partials. */
 export const PARTIAL_SLOT_SHARE = 0.9;
 /**
- * Share of a slot that the partials of one utterance may take while one of them still comes in this time. Measured: one
- * of 5 s takes 50 ms, and stays at the shortest interval; one of 12 s takes 130 ms.
+ * Share of a slot that the partials of one utterance may take while one of them still comes in this time. Measured
+ * where each encodes all of it: one of 5 s takes 50 ms, and stays at the shortest interval; one of 12 s takes 130 ms.
  */
 export const PARTIAL_SOURCE_SHARE = 0.1;
 export const PARTIAL_COST_INTERVAL_MAX_MS = 800;

@@ -198,8 +198,14 @@ export class Scheduler {
     const strikes = new Strikes();
     const costMs = this.#meanCostMs;
     const idle = { hurriedAtMs: Infinity, running: undefined };
-    const utterance = this.#nextUtterance++;
-    this.#sources.set(source, { source, utterance, dueAtMs, ...idle, strikes, costMs });
+    this.#sources.set(source, {
+      source,
+      utterance: this.#nextUtterance++,
+      dueAtMs,
+      ...idle,
+      strikes,
+      costMs,
+    });
     this.#updateInterval();
     this.pump();
   }
@@ -414,17 +420,13 @@ export class Scheduler {
     const { clock, telemetry, pool } = this.#options;
     const startedAtMs = clock.nowMs();
     telemetry.observe('queue_wait_seconds', { kind }, (startedAtMs - readyAtMs) / 1000);
-    const { strikes, utterance } = queued;
-    const { audio, isWhole } = request;
-    const { pcm, draft, sessionId } = audio;
+    const { strikes } = queued;
+    const { pcm, draft, sessionId } = request.audio;
+    const partialOf = request.isWhole ? undefined : queued.utterance;
     queued.running = kind;
     strikes.begin();
     queued.dueAtMs = startedAtMs + this.#intervalMs;
-    const job = {
-      ...{ jobId: this.#nextJobId++, pcm, draft, sessionId },
-      partialOf: isWhole ? undefined : utterance,
-      isAlone: strikes.isSuspect,
-    };
+    const job = { jobId: this.#nextJobId++, pcm, draft, sessionId, partialOf, isAlone: strikes.isSuspect };
     let lostShare = 1;
     const hypothesis = await pool.run(job).catch((error: unknown) => {
       // A partial is replaceable: the next one, with more audio, is its retry.

@@ -61,8 +61,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'all utterances have one number',
     file: 'pipeline/scheduler.js',
-    search: 'const utterance = this.#nextUtterance++;',
-    replacement: 'const utterance = 1;',
+    search: 'utterance: this.#nextUtterance++',
+    replacement: 'utterance: 1',
   },
   {
     name: 'messages of an earlier process are heard',

@@ -59,7 +59,10 @@ export class PoolSetting {
   }
 
   /** Starts a job of one second of audio; its outcome never throws. */
-  run(audioMs = 1_000, { isAlone = false, partialOf }: Pick<InferenceJob, 'isAlone' | 'partialOf'> = {}): { readonly jobId: number; readonly outcome: Promise<Outcome> } {
+  run(
+    audioMs = 1_000,
+    { isAlone = false, partialOf }: Pick<InferenceJob, 'isAlone' | 'partialOf'> = {},
+  ): { readonly jobId: number; readonly outcome: Promise<Outcome> } {
     const jobId = this.#nextJobId++;
     const pcm = new Int16Array(msToSamples(audioMs));
     const promise = this.pool.run({ jobId, pcm, draft: [], isAlone, partialOf });
