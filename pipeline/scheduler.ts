@@ -197,15 +197,8 @@ export class Scheduler {
     const dueAtMs = this.#options.clock.nowMs() + this.#intervalMs / 2;
     const strikes = new Strikes();
     const costMs = this.#meanCostMs;
-    const idle = { hurriedAtMs: Infinity, running: undefined };
-    this.#sources.set(source, {
-      source,
-      utterance: this.#nextUtterance++,
-      dueAtMs,
-      ...idle,
-      strikes,
-      costMs,
-    });
+    const idle = { utterance: this.#nextUtterance++, hurriedAtMs: Infinity, running: undefined };
+    this.#sources.set(source, { source, dueAtMs, ...idle, strikes, costMs });
     this.#updateInterval();
     this.pump();
   }
