@@ -48,6 +48,11 @@ function floatsOf(tensor: Onnx.ITensorProto): Float32Array {
   return Float32Array.from(tensor.floatData ?? []);
 }
 
+/** Bytes of int8 with the same differences between each other as these of uint8. */
+export function toSigned(bytes: Uint8Array): Uint8Array {
+  return bytes.map((byte) => byte ^ 0x80);
+}
+
 /** The constants, with the 8-bit weights among them (not the activations' own) in this type: the same products. */
 export function withWeightType(
   nodes: readonly Onnx.INodeProto[],
@@ -59,7 +64,7 @@ export function withWeightType(
   const weights = new Set(products.flatMap(({ input }) => [input?.[1] ?? '', input?.[3] ?? '']));
   return constants.map((tensor) => {
     if (!weights.has(tensor.name ?? '')) return tensor;
-    const rawData = Uint8Array.from(bytesOf(tensor), (byte) => byte ^ 0x80);
+    const rawData = toSigned(bytesOf(tensor));
     return { name: tensor.name ?? '', dims: tensor.dims ?? [], dataType: ELEMENT.int8, rawData };
   });
 }

@@ -3,7 +3,7 @@
  * (ONNX DynamicQuantizeLinear: 8 bits, asymmetric), multiply in integers and scale the sums.
  */
 import { ELEMENT, type GraphBuilder, type Value } from './graph_builder.ts';
-import type { QuantisedMatrix } from './published_graph.ts';
+import { type QuantisedMatrix, toSigned } from './published_graph.ts';
 import { columnSums } from './quantised_matrix.ts';
 
 /** Multiplies activations of shape `[…, rows]` by a weight matrix. */
@@ -17,9 +17,7 @@ export interface ProductWeights {
 /** The weights in the type that this graph's device multiplies exactly and fastest. */
 function weightValues(graph: GraphBuilder, { rows, columns, bytes, zeroPoints }: QuantisedMatrix) {
   const type = ELEMENT[graph.weightType];
-  // int8 with the same differences to the zero points as uint8.
-  const elements = (from: Uint8Array) =>
-    graph.weightType === 'int8' ? Int8Array.from(from, (byte) => byte - 128) : from;
+  const elements = (from: Uint8Array) => (graph.weightType === 'int8' ? toSigned(from) : from);
   return {
     weights: graph.constant(type, [rows, columns], elements(bytes)),
     zeroPoints: graph.constant(type, [columns], elements(zeroPoints)),
