@@ -17,7 +17,7 @@ const { version: RUNTIME_VERSION } = createRequire(import.meta.url)('onnxruntime
 };
 
 /** To be raised whenever a change would build other graphs. */
-const PREPARER_VERSION = 3;
+const PREPARER_VERSION = 4;
 /** The file that says what a folder holds; written last. */
 export const MANIFEST_NAME = 'manifest.json';
 /** Begins the name of the folder that a process builds in. */

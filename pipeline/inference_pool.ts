@@ -218,7 +218,7 @@ export class WorkerInferencePool implements InferencePool {
 
   /**
    * The slot that would be least full with the job: several share what comes in one turn. Among equals partials of an
-   * utterance go to the same one, which has kept what it made of those before.
+   * utterance go to its home, which has kept what it made of those before.
    */
   #slotFor({ isAlone, partialOf }: InferenceJob): Slot | undefined {
     const idle = this.#idleSlots();

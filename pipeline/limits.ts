@@ -140,7 +140,7 @@ export const BATCH_READ_TOKENS_MAX_COUNT = 512;
  * speech, words of partials beside the final's: with 1 s as many are right as with all that follows, with 0.7 s fewer.
  */
 export const ENCODER_LOOKAHEAD_MS = 1_000;
-/** Speech that the encodings of utterances in progress are kept of in one worker: 0.7 MB a second. */
+/** Speech that the encodings of utterances in progress are kept of in one worker: 1 MB a second, of base models 2. */
 export const ENCODER_CACHE_MAX_MS = 120_000;
 /** After one to two of this, what is kept of an utterance that has no more partials is forgotten. */
 export const ENCODER_CACHE_IDLE_MS = 5_000;
@@ -520,6 +520,9 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [DEEPGRAM_SILENCE_MIN_MS, SILENCE_MAX_MS, 'Deepgram clients ask for what any client may'],
   [SESSION_MAX_MS / 100, UTTERANCES_PER_SESSION_COUNT, 'no session runs out of ids'],
   [UTTERANCE_MAX_MS, RECOGNISER_PCM_MAX_MS, 'every utterance fits the recogniser'],
+  [UTTERANCE_MAX_MS, ENCODER_CACHE_MAX_MS, 'what is kept holds the longest utterance'],
+  [PARTIAL_INTERVAL_MAX_MS, ENCODER_CACHE_IDLE_MS, 'what is kept is there for the next partial'],
+  [BUSY_TOLD_INTERVAL_MS, LOAD_SAMPLE_INTERVAL_MS, 'each look at the load finds something new'],
   [
     SILENCE_MAX_MS + AUDIO_STOPPED_GRACE_MS + CONTAINER_SLICE_MAX_MS,
     IDLE_MAX_MS,

@@ -434,8 +434,9 @@ export class Scheduler {
     this.#slotMs[kind] += slotMs;
     if (hypothesis !== undefined) {
       strikes.end('survived');
-      this.#noteCost(queued, slotMs);
-      queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: slotMs });
+      // An early final is exact and costs more than the next partial will; but while there are none, it is all there is.
+      if (kind === 'partial' || this.#isSuspended) this.#noteCost(queued, slotMs);
+      queued.dueAtMs = startedAtMs + nextPartialMs({ intervalMs: this.#intervalMs, costMs: queued.costMs });
       countHypothesis(telemetry, { pcm, draft }, hypothesis);
       telemetry.observe('inference_seconds', { kind }, tookMs / 1000);
       if (kind === 'early') telemetry.observe('real_time_factor', {}, slotMs / samplesToMs(pcm.length));

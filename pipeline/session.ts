@@ -244,7 +244,7 @@ export class Session implements PartialSource {
     const attempt = utterance?.beginAttempt(this.#audio.endSamples);
     if (utterance === undefined || attempt === undefined) return undefined;
     const { startSamples, draft, strikes } = utterance;
-    this.#record.mark(utterance.wasHeardToLikelyEnd ? 'earlyStarted' : 'partialStarted', utterance);
+    this.#record.mark(attempt.isWhole ? 'earlyStarted' : 'partialStarted', utterance);
     const heard = contained(this, (hypothesis: Hypothesis) => {
       attempt.outcome = hypothesis;
       this.#record.mark('partialDone', utterance);
@@ -255,7 +255,7 @@ export class Session implements PartialSource {
     });
     return {
       audio: { pcm: this.#audio.slice(startSamples, attempt.endSamples), draft, strikes, sessionId: this.id },
-      isWhole: utterance.wasHeardToLikelyEnd,
+      isWhole: attempt.isWhole,
       done: (hypothesis) => heard(hypothesis) ?? false,
       failed: contained(this, () => {
         attempt.outcome = 'failed';

@@ -8,6 +8,8 @@ import { Transcript } from './transcript.ts';
 /** A partial that was started: where its audio ends, and what was heard in it. */
 interface Attempt {
   readonly endSamples: number;
+  /** It was begun as what may be the whole utterance, so that what is heard in it may become the final. */
+  readonly isWhole: boolean;
   outcome: 'running' | 'failed' | Hypothesis;
 }
 
@@ -47,23 +49,28 @@ export class Utterance {
    * it reaches to the likely end, so that it can be the final if nobody speaks on; what follows is silence.
    */
   beginAttempt(heardSamples: number): Attempt | undefined {
+    const isWhole = this.likelyEndSamples !== undefined;
     const endSamples = this.likelyEndSamples ?? heardSamples;
     const newSamples = endSamples - (this.attempt?.endSamples ?? this.startSamples);
-    const newMinMs = this.likelyEndSamples === undefined ? PARTIAL_NEW_AUDIO_MIN_MS : 0;
-    if (newSamples <= 0 || newSamples < msToSamples(newMinMs)) return undefined;
+    if (isWhole ? this.wasHeardToLikelyEnd : newSamples < msToSamples(PARTIAL_NEW_AUDIO_MIN_MS))
+      return undefined;
     if (endSamples - this.startSamples < msToSamples(RECOGNISER_PCM_MIN_MS)) return undefined;
-    this.attempt = { endSamples, outcome: 'running' };
+    this.attempt = { endSamples, isWhole, outcome: 'running' };
     return this.attempt;
   }
 
   /** True if the latest partial covers all there is to be if only silence follows. */
   get wasHeardToLikelyEnd(): boolean {
-    return this.attempt !== undefined && this.attempt.endSamples === this.likelyEndSamples;
+    return this.attempt?.isWhole === true && this.attempt.endSamples === this.likelyEndSamples;
   }
 
-  /** What the latest partial made of the whole utterance; `failed` if it did not reach to the end. */
+  /**
+   * What the latest partial made of the whole utterance; `failed` if it did not reach to the end, or was not made to be
+   * the final and just happens to end there.
+   */
   get earlyFinal(): Attempt['outcome'] {
-    return this.attempt?.endSamples === this.end?.samples ? (this.attempt?.outcome ?? 'failed') : 'failed';
+    const { attempt, end } = this;
+    return attempt?.isWhole === true && attempt.endSamples === end?.samples ? attempt.outcome : 'failed';
   }
 
   settle(hypothesis: Hypothesis, isSuppressed: boolean): void {

@@ -10,7 +10,9 @@ export function findById<T extends { readonly id: string }>(
   things: readonly T[],
   names: { readonly noun: string; readonly place: string; readonly command: string },
 ): T {
-  const matches = things.filter((thing) => thing.id.startsWith(id));
+  const exact = things.filter((thing) => thing.id === id);
+  // An empty id is a variable that was not set: it must not mean the only one there is.
+  const matches = exact.length > 0 || id === '' ? exact : things.filter((thing) => thing.id.startsWith(id));
   const [match] = matches;
   if (match !== undefined && matches.length === 1) return match;
   const { noun, place, command } = names;

@@ -28,6 +28,7 @@ for (const talkRatio of TALK_RATIOS) {
   console.log(`\n--talk-ratio ${talkRatio}:`);
   const options = ['--talk-ratio', talkRatio, '--assert', PROMISES, '--duration', TRIAL_DURATION];
   const args = ['load', '--find-capacity', ...options, ...process.argv.slice(2)];
-  process.exitCode = await runCli(args, { stdout: process.stdout, stderr: process.stderr });
-  if (!MEASURED.includes(process.exitCode)) break;
+  const status = await runCli(args, { stdout: process.stdout, stderr: process.stderr });
+  process.exitCode = Math.max(Number(process.exitCode ?? 0), status);
+  if (!MEASURED.includes(status)) break;
 }

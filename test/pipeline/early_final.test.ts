@@ -96,6 +96,28 @@ describe('early finals', () => {
     assert.equal(setting.telemetry.total('suppressed_texts_total', { reason: 'no_speech' }), 1);
   });
 
+  for (const reason of ['flush', 'audioStopped', 'split'] as const) {
+    for (const endsFirst of [true, false]) {
+      const when = endsFirst ? 'before' : 'after';
+      it(`[SES98] a partial that ends where its utterance does is not the final: ${reason}, ${when} it came back`, async () => {
+        const setting = new SessionSetting();
+        setting.track.start();
+        setting.track.speak(1_000);
+        await setting.clock.advance(1_000);
+        const partial = setting.pool.first;
+        assert.notEqual(partial.job.partialOf, undefined);
+        if (endsFirst) setting.track.end(1_000, 0, reason);
+        await setting.succeed('roughly');
+        if (!endsFirst) setting.track.end(1_000, 0, reason);
+        await settle();
+        assert.equal(setting.pool.first.job.pcm.length, partial.job.pcm.length);
+        assert.equal(setting.pool.first.job.partialOf, undefined);
+        await setting.succeed('exactly');
+        assert.equal(setting.of('final')[0]?.text, 'exactly');
+      });
+    }
+  }
+
   it('[SES97] if somebody speaks on before it has begun, it is a partial like any other', async () => {
     const setting = new SessionSetting({}, 0);
     setting.track.start();

@@ -138,7 +138,7 @@ describe('inference pool', () => {
     await setting.pool.close();
   });
 
-  it('[POOL19] partials of an utterance go to the worker that had the last, if it is free, else to another', async () => {
+  it('[POOL19] partials of an utterance go to one and the same worker if it is free, else to another', async () => {
     const setting = await PoolSetting.ready(2, 1);
     const processes = new Set<number>();
     for (const partialOf of [4, 4, 5, 5]) {

@@ -55,8 +55,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a final is made as a partial is, which need not be exact',
     file: 'pipeline/session.js',
-    search: 'isWhole: utterance.wasHeardToLikelyEnd',
+    search: 'isWhole: attempt.isWhole',
     replacement: 'isWhole: false',
+  },
+  {
+    name: 'a partial that happens to end where its utterance does is the final',
+    file: 'pipeline/utterance.js',
+    search: 'attempt?.isWhole === true && attempt.endSamples === end?.samples',
+    replacement: 'attempt?.endSamples === end?.samples',
   },
   {
     name: 'all utterances have one number',
