@@ -61,8 +61,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a partial that happens to end where its utterance does is the final',
     file: 'pipeline/utterance.js',
-    search: 'attempt?.isWhole === true && attempt.endSamples === end?.samples',
-    replacement: 'attempt?.endSamples === end?.samples',
+    search: 'attempt?.isWhole === true &&',
+    replacement: 'attempt !== undefined &&',
   },
   {
     name: 'all utterances have one number',
@@ -145,8 +145,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'an early final is sent although somebody spoke on',
     file: 'pipeline/utterance.js',
-    search: 'this.attempt?.endSamples === this.end?.samples',
-    replacement: 'this.attempt !== undefined',
+    search: 'attempt.endSamples === end?.samples',
+    replacement: 'true',
   },
   {
     name: 'an early final that still runs is not waited for',
