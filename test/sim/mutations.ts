@@ -61,8 +61,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a partial that happens to end where its utterance does is the final',
     file: 'pipeline/utterance.js',
-    search: 'attempt?.isWhole === true &&',
-    replacement: 'attempt !== undefined &&',
+    search: 'return attempt?.isWhole === true &&',
+    replacement: 'return attempt !== undefined &&',
   },
   {
     name: 'all utterances have one number',
