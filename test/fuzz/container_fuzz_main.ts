@@ -13,7 +13,7 @@ import { cutInto } from '../support/containers.ts';
 import { ContainerMutator, type MutatedStream } from '../support/container_mutator.ts';
 import { seededRandom } from '../support/random.ts';
 
-const DECODE_MAX_MS = 250;
+const DECODE_MAX_MS = 50;
 const GROWTH_MAX_BYTES = 20e6;
 /** 120 ms of Opus in two bytes, with one for its lacing; and what a decoder may owe from the end of a stream. */
 const SAMPLES_PER_BYTE_MAX = 1_920;

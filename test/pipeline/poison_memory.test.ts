@@ -144,7 +144,7 @@ class Setting {
 }
 
 describe('the scheduler and poison', () => {
-  it('[QUA30] the third upload of 30 s of poison is refused at once, and no worker is touched', async () => {
+  it('[QUA30] the third upload of 30 s of poison is refused within 5 ms, and no worker is touched', async () => {
     const setting = new Setting();
     const pcm = audio(1, 30_000);
     setting.final(pcm);
@@ -154,18 +154,19 @@ describe('the scheduler and poison', () => {
     }
     assert.deepEqual(setting.outcomes, ['poison']);
     setting.pool.slotCount = 0;
+    // The least of many: what came on top was somebody else's.
+    const attempts = Array.from({ length: 20 }, () => audioAgain(pcm));
     const elapsedMs = Math.min(
-      ...[1, 2, 3].map(() => {
+      ...attempts.map((again) => {
         const startedAtMs = performance.now();
-        setting.final(audioAgain(pcm));
+        setting.final(again);
         return performance.now() - startedAtMs;
       }),
     );
-    // Ten times what it takes at its best: the machine may have others to serve.
-    assert.ok(elapsedMs <= 50, `${elapsedMs} ms`);
-    assert.deepEqual(setting.outcomes, ['poison', 'poison', 'poison', 'poison']);
+    assert.ok(elapsedMs <= 5, `${elapsedMs} ms`);
+    assert.deepEqual(setting.outcomes, new Array(1 + attempts.length).fill('poison'));
     assert.equal(setting.pool.started.length, JOB_DEATH_MAX_COUNT);
-    assert.equal(setting.refusals('final'), 3);
+    assert.equal(setting.refusals('final'), attempts.length);
   });
 
   it('[QUA31] the death of a partial leaves the final one try: together two workers, never three', async () => {
