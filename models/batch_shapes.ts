@@ -1,29 +1,26 @@
 /** Shapes of the batches that float graphs run on. Pure functions of lengths. */
 import { SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
 import { BATCH_LENGTH_STEP_MS, BATCH_PADDING_MAX_RATIO } from '../pipeline/limits.ts';
-import { SAMPLES_PER_ENCODED_FRAME } from './moonshine_facts.ts';
+import { CONVOLUTIONS, SAMPLES_PER_ENCODED_FRAME } from './moonshine_facts.ts';
 
 /** Samples by which the windows of the first convolution are apart. */
-const FRONT_STRIDE = 64;
-/** Length and stride of the encoder's convolutions, none of which pads. */
-const CONVOLUTIONS = [
-  { size: 127, stride: FRONT_STRIDE },
-  { size: 7, stride: 3 },
-  { size: 3, stride: 2 },
-] as const;
+const FRONT_STRIDE = CONVOLUTIONS.conv1.stride;
 
-function shortened(length: number, { size, stride }: (typeof CONVOLUTIONS)[number]): number {
+function shortened(
+  length: number,
+  { size, stride }: { readonly size: number; readonly stride: number },
+): number {
   return Math.max(0, Math.floor((length - size) / stride) + 1);
 }
 
 /** Frames after the first convolution that hold nothing but these samples. */
 export function frontCount(samples: number): number {
-  return shortened(samples, CONVOLUTIONS[0]);
+  return shortened(samples, CONVOLUTIONS.conv1);
 }
 
 /** Frames that leave the encoder for so many samples. */
 export function frameCount(samples: number): number {
-  return CONVOLUTIONS.reduce(shortened, samples);
+  return Object.values(CONVOLUTIONS).reduce(shortened, samples);
 }
 
 /**

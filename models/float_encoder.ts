@@ -1,7 +1,7 @@
 /** Moonshine's encoder in float numbers, for a batch of utterances of different lengths. */
 import { ELEMENT, type FloatType, GraphBuilder, type Value } from './graph_builder.ts';
 import { attend, floatProduct, type Rotation, rotations, selfProjection } from './float_layers.ts';
-import type { MoonshineArchitecture } from './moonshine_facts.ts';
+import { CONVOLUTIONS, GROUP_NORM_EPSILON, type MoonshineArchitecture } from './moonshine_facts.ts';
 import { ResidualStream } from './moonshine_layers.ts';
 import { kernelMatrix, type PublishedGraph } from './published_graph.ts';
 
@@ -11,10 +11,6 @@ export interface FloatTarget {
   readonly floatType: FloatType;
 }
 
-/** The convolutions of the front, and by how much each shortens the audio. */
-const STRIDES = { conv1: 64, conv2: 3, conv3: 2 } as const;
-const GROUP_NORM_EPSILON = 1e-5;
-
 /**
  * A convolution of `[rows, length, channels]` as one product: positions are taken in blocks of a stride, and each
  * window is a few blocks side by side, with weights of 0 behind the kernel's end. `length` must be a multiple of the
@@ -23,11 +19,11 @@ const GROUP_NORM_EPSILON = 1e-5;
 function convolution(
   graph: GraphBuilder,
   published: PublishedGraph,
-  { name, input }: { readonly name: keyof typeof STRIDES; readonly input: Value },
+  { name, input }: { readonly name: keyof typeof CONVOLUTIONS; readonly input: Value },
 ): Value {
   const kernel = published.kernel(name);
   const [outputs = 0, channels = 0, size = 0] = kernel.dims;
-  const stride = STRIDES[name];
+  const { stride } = CONVOLUTIONS[name];
   const blockCount = Math.ceil(size / stride);
   const weights = new Float32Array(blockCount * stride * channels * outputs);
   weights.set(kernelMatrix(kernel));

@@ -25,6 +25,15 @@ export const VOCABULARY_SIZE = 32_768;
 /** Dimensions of each head that carry the position; the rest of the head does not. */
 export const ROTARY_SIZE = 32;
 
+/** The convolutions at the encoder's front, none of which pads: length of the kernels, and by how much each shortens. */
+export const CONVOLUTIONS = {
+  conv1: { size: 127, stride: 64 },
+  conv2: { size: 7, stride: 3 },
+  conv3: { size: 3, stride: 2 },
+} as const;
+/** Epsilon of the norm behind the first of them. */
+export const GROUP_NORM_EPSILON = 1e-5;
+
 /** The encoder makes 1,000 frames of 24 s of audio; 384 samples each. */
 export const SAMPLES_PER_ENCODED_FRAME = 384;
 /** Longest sequence of frames or tokens that occurs. */

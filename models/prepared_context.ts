@@ -53,8 +53,10 @@ function withRows(cache: Tensor, capacity: number): Tensor {
 export class PreparedContext implements TokenContext {
   readonly extendMaxTokens: number;
   readonly #sessions: PreparedSessions;
-  readonly #cross: Record<string, Tensor> = {};
-  /** Inputs and outputs of the same memory: `self_…` in, `written_…` out. */
+  /** The cross projections, and the caches as they go in. */
+  readonly #feeds: Record<string, Tensor> = {};
+  /** The caches as they come out, in the same memory. */
+  readonly #fetches: Record<string, Tensor | null> = { next: null };
   readonly #caches = new Map<string, Tensor>();
   readonly #maxRows: number;
   #capacity: number;
@@ -69,13 +71,13 @@ export class PreparedContext implements TokenContext {
     this.extendMaxTokens = sessions.together ? maxTokens : 1;
     const keys = layersOf(crossProjections['cross_keys'], layerCount);
     const values = layersOf(crossProjections['cross_values'], layerCount);
-    for (const [layer, key] of keys.entries()) this.#cross[`cross_key_${layer}`] = key;
-    for (const [layer, value] of values.entries()) this.#cross[`cross_value_${layer}`] = value;
+    for (const [layer, key] of keys.entries()) this.#feeds[`cross_key_${layer}`] = key;
+    for (const [layer, value] of values.entries()) this.#feeds[`cross_value_${layer}`] = value;
     const shape = [1, headCount, this.#capacity, paddedHeadSize(architecture)];
     const size = shape.reduce((product, length) => product * length);
     for (let layer = 0; layer < layerCount; layer++) {
       for (const part of ['key', 'value'])
-        this.#caches.set(`${part}_${layer}`, new Tensor('float32', new Float32Array(size), shape));
+        this.#setCache(`${part}_${layer}`, new Tensor('float32', new Float32Array(size), shape));
     }
   }
 
@@ -105,18 +107,15 @@ export class PreparedContext implements TokenContext {
     const length = this.#length + rows;
     assert(tokens.length > 0 && length <= this.#maxRows, 'tokens exceed the capacity of the cache');
     this.#makeRoom(length);
-    const feeds: Record<string, Tensor> = {
-      ...this.#cross,
-      tokens: new Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]),
-      last_position: new Tensor('int32', Int32Array.of(length - 1), [1]),
-      sequence_length: new Tensor('int32', Int32Array.of(length), []),
-    };
-    const fetches: Record<string, Tensor | null> = { next: null };
-    for (const [name, cache] of this.#caches) {
-      feeds[`self_${name}`] = cache;
-      fetches[`written_${name}`] = cache;
-    }
-    const { next } = await session.run(feeds, fetches);
+    const { next } = await session.run(
+      {
+        ...this.#feeds,
+        tokens: new Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]),
+        last_position: new Tensor('int32', Int32Array.of(length - 1), [1]),
+        sequence_length: new Tensor('int32', Int32Array.of(length), []),
+      },
+      this.#fetches,
+    );
     assert(next?.data instanceof BigInt64Array, 'the decoder returned no tokens');
     this.#length += tokens.length;
     return Array.from(next.data, Number);
@@ -125,6 +124,12 @@ export class PreparedContext implements TokenContext {
   #makeRoom(rows: number): void {
     if (rows <= this.#capacity) return;
     this.#capacity = Math.min(this.#maxRows, Math.max(rows, 2 * this.#capacity));
-    for (const [name, cache] of this.#caches) this.#caches.set(name, withRows(cache, this.#capacity));
+    for (const [name, cache] of this.#caches) this.#setCache(name, withRows(cache, this.#capacity));
+  }
+
+  #setCache(name: string, cache: Tensor): void {
+    this.#caches.set(name, cache);
+    this.#feeds[`self_${name}`] = cache;
+    this.#fetches[`written_${name}`] = cache;
   }
 }

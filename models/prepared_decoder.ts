@@ -6,8 +6,8 @@
  * each is bit for bit what a step computes, so that a draft never changes a transcript: activations are quantised row
  * by row, and every float product is made of the same one-row products (cross-attention) or at least two-row products
  * (self-attention), because ONNX Runtime rounds products of one row differently from those of more. The reader reads
- * several as well, all quantised together: in half the time, but now and then it chooses otherwise where choices are
- * close. It is for partials.
+ * several as well, all quantised together: in two thirds of the time, but now and then it chooses otherwise where
+ * choices are close. It is for partials.
  */
 import { CONTRIB_DOMAIN, ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
 import { type GraphTarget, type MoonshineArchitecture, paddedHeadSize } from './moonshine_facts.ts';

@@ -6,17 +6,21 @@
  * after them too. That is good enough for partials and saves most of their cost; finals never come from here.
  */
 import { ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
-import { type GraphTarget, type MoonshineArchitecture, ROTARY_SIZE } from './moonshine_facts.ts';
+import {
+  CONVOLUTIONS,
+  GROUP_NORM_EPSILON,
+  type GraphTarget,
+  type MoonshineArchitecture,
+  ROTARY_SIZE,
+} from './moonshine_facts.ts';
 import { ResidualStream, rotaryTables } from './moonshine_layers.ts';
 import { crossProjections } from './prepared_encoder.ts';
 import { type Kernel, kernelMatrix, type PublishedGraph, type PublishedGraphs } from './published_graph.ts';
 import { joinColumns } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
-const GROUP_NORM_EPSILON = 1e-5;
 /** Input: how many of the first frames that are worked out are kept. */
 const SETTLED = 'settled';
-const STRIDES = { conv1: 64, conv2: 3, conv3: 2 } as const;
 
 /** A convolution of `[1, length, channels]` as one product: each row is what one window sees, tap by tap. */
 function convolution(
@@ -77,7 +81,7 @@ function normedConvolution(graph: GraphBuilder, published: PublishedGraph, first
   }
 
   const { mean, deviation } = groupNorm(graph, first);
-  const stride = STRIDES.conv2;
+  const { stride } = CONVOLUTIONS.conv2;
   const later = convolution(graph, first, { kernel: { dims: kernel.dims, elements: scaled }, stride });
   const sums = grown(graph, 'front', { later, width: outputs });
   graph.add({ operator: 'Identity', inputs: [later], outputs: [laterOutput(graph, 'front', outputs)] });
@@ -113,10 +117,13 @@ function front(graph: GraphBuilder, published: PublishedGraph): Value {
   const pcm = graph.input('pcm', ELEMENT.float, [1, 1, 'samples']);
   const { dims, elements } = published.kernel('conv1');
   const weights = graph.floats(dims, elements);
-  const heard = graph.node('Conv', [pcm, weights], { strides: [STRIDES.conv1] });
+  const heard = graph.node('Conv', [pcm, weights], { strides: [CONVOLUTIONS.conv1.stride] });
   const first = graph.node('Transpose', [graph.node('Tanh', [heard])], { perm: [0, 2, 1] });
   const second = graph.contrib('Gelu', [normedConvolution(graph, published, first)]);
-  const third = convolution(graph, second, { kernel: published.kernel('conv3'), stride: STRIDES.conv3 });
+  const third = convolution(graph, second, {
+    kernel: published.kernel('conv3'),
+    stride: CONVOLUTIONS.conv3.stride,
+  });
   const bias = published.floats('conv3.bias');
   return graph.contrib('Gelu', [graph.node('Add', [third, graph.floats([bias.length], bias)])]);
 }

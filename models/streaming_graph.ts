@@ -5,12 +5,14 @@ import { msToSamples, samplesToMs, toFloatPcm } from '../pipeline/audio.ts';
 import { ENCODER_LOOKAHEAD_MS } from '../pipeline/limits.ts';
 import { frameCount, frontCount } from './batch_shapes.ts';
 import { EncoderCache, type KeptEncoding, KeptRows } from './encoder_cache.ts';
-import { type MoonshineArchitecture, SAMPLES_PER_ENCODED_FRAME } from './moonshine_facts.ts';
+import { CONVOLUTIONS, type MoonshineArchitecture, SAMPLES_PER_ENCODED_FRAME } from './moonshine_facts.ts';
 
 /** Samples, first-convolution positions and second-convolution rows by which frames are apart. */
-const SAMPLES_PER_SECOND_FRONT = SAMPLES_PER_ENCODED_FRAME / 2;
-const FRONTS_PER_SECOND_FRONT = 3;
-const SECOND_FRONTS_PER_FRAME = 2;
+const FRONTS_PER_SECOND_FRONT = CONVOLUTIONS.conv2.stride;
+const SAMPLES_PER_SECOND_FRONT = FRONTS_PER_SECOND_FRONT * CONVOLUTIONS.conv1.stride;
+const SECOND_FRONTS_PER_FRAME = CONVOLUTIONS.conv3.stride;
+/** The second convolution has twice as many channels as the layers. */
+const FRONT_WIDENING = 2;
 
 /** The latest frames, which are worked out anew in the next run: they have not heard enough of what follows them. */
 const UNSETTLED_FRAMES = Math.round(msToSamples(ENCODER_LOOKAHEAD_MS) / SAMPLES_PER_ENCODED_FRAME);
@@ -98,9 +100,6 @@ export class StreamingGraph {
     };
   }
 }
-
-/** The second convolution has twice as many channels as the layers. */
-const FRONT_WIDENING = 2;
 
 function rowsOf({ dims }: Tensor): number {
   return dims[1] ?? 0;
