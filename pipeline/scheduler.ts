@@ -8,7 +8,9 @@ import type { Cancel, Clock } from './clock.ts';
 import type { Hypothesis } from './contracts.ts';
 import { endedWorker, InferenceError, SharedDeathError, slotShareOf, TranscriptionError } from './errors.ts';
 import type { InferencePool } from './inference_pool.ts';
+import { FinalQueue, type QueuedFinal } from './final_queue.ts';
 import { countHypothesis } from './inference_stats.ts';
+import type { FinalRequest, PartialRequest, PartialSource } from './job_requests.ts';
 import {
   FINAL_OBJECTIVE_MS,
   FINAL_QUEUE_MAX_COUNT,
@@ -21,51 +23,6 @@ import { nextPartialMs, partialIntervalMs } from './partial_interval.ts';
 import { PoisonMemory } from './poison_memory.ts';
 import { Strikes } from './strikes.ts';
 import type { Telemetry } from './telemetry.ts';
-
-/** Audio that a source hands over for a job. */
-export interface JobAudio {
-  readonly pcm: Int16Array;
-  readonly draft: readonly number[];
-  /** The utterance's, shared by its partials and its final. Absent: it has no other jobs than these. */
-  readonly strikes?: Strikes;
-  /** Whose it is, for the log. */
-  readonly sessionId?: string;
-}
-
-/** A complete utterance that needs its final text. Exactly one of `done` and `failed` is called, once. */
-export interface FinalRequest {
-  readonly audio: JobAudio;
-  /** On the clock: finals are run in the order of it. */
-  readonly deadlineAtMs: number;
-  /** False when nobody waits for the text any more; a job that has not begun is then dropped. */
-  readonly isWanted: () => boolean;
-  /** A slot has taken it; called again when it is run again. */
-  readonly started?: () => void;
-  readonly done: (hypothesis: Hypothesis) => void;
-  readonly failed: (error: TranscriptionError) => void;
-}
-
-/** The beginning of an utterance, or what may be the whole of it. Exactly one of `done` and `failed` is called, once. */
-export interface PartialRequest {
-  readonly audio: JobAudio;
-  /** Its text may become the final, so it must be just what the model makes of it. */
-  readonly isWhole: boolean;
-  /** Returns false if nobody waits for the text any more. */
-  readonly done: (hypothesis: Hypothesis) => boolean;
-  readonly failed: () => void;
-}
-
-/** An utterance in progress, from `addSource` to `removeSource`. The scheduler asks it for audio when a slot is free for it. */
-export interface PartialSource {
-  /** All audio so far, or undefined if too little is new since the last time. */
-  takePartial(): PartialRequest | undefined;
-}
-
-interface QueuedFinal {
-  readonly request: FinalRequest;
-  readonly queuedAtMs: number;
-  readonly strikes: Strikes;
-}
 
 interface QueuedSource {
   readonly source: PartialSource;
@@ -103,7 +60,7 @@ export interface SchedulerOptions {
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #finals: QueuedFinal[] = [];
+  readonly #finals = new FinalQueue();
   readonly #sources = new Map<PartialSource, QueuedSource>();
   readonly #poisonMemory: PoisonMemory;
   #nextJobId = 1;
@@ -135,7 +92,7 @@ export class Scheduler {
   }
 
   get finalCount(): number {
-    return this.#finals.length;
+    return this.#finals.count;
   }
 
   get partialCount(): number {
@@ -179,7 +136,7 @@ export class Scheduler {
   }
 
   submitFinal(request: FinalRequest): void {
-    if (this.#isClosed || this.#finals.length >= FINAL_QUEUE_MAX_COUNT) {
+    if (this.#isClosed || this.#finals.count >= FINAL_QUEUE_MAX_COUNT) {
       request.failed(new InferenceError('unavailable', 'too many utterances wait for their final'));
       return;
     }
@@ -188,7 +145,7 @@ export class Scheduler {
       return;
     }
     const strikes = request.audio.strikes ?? new Strikes();
-    this.#enqueueFinal({ request, queuedAtMs: this.#options.clock.nowMs(), strikes });
+    this.#finals.add({ request, queuedAtMs: this.#options.clock.nowMs(), strikes });
     this.pump();
   }
 
@@ -250,8 +207,8 @@ export class Scheduler {
     this.#isClosed = true;
     this.#cancelWake?.();
     this.#sources.clear();
-    for (const final of this.#finals.splice(0)) {
-      final.request.failed(new InferenceError('unavailable', 'the server is shutting down'));
+    for (const { request } of this.#finals.clear()) {
+      request.failed(new InferenceError('unavailable', 'the server is shutting down'));
     }
   }
 
@@ -261,8 +218,7 @@ export class Scheduler {
 
   /** Since when the final, early or not, that has waited longest for a slot waits; Infinity if none does. */
   get #oldestQueuedAtMs(): number {
-    let oldestAtMs = Infinity;
-    for (const final of this.#finals) oldestAtMs = Math.min(oldestAtMs, final.queuedAtMs);
+    let oldestAtMs = this.#finals.oldestQueuedAtMs;
     for (const queued of this.#sources.values())
       if (isAskable(queued)) oldestAtMs = Math.min(oldestAtMs, queued.hurriedAtMs);
     return oldestAtMs;
@@ -272,10 +228,9 @@ export class Scheduler {
   #takeFinal(): QueuedFinal | undefined {
     for (;;) {
       const { idleCount } = this.#options.pool;
-      const index = this.#finals.findIndex(
+      const final = this.#finals.take(
         ({ strikes }) => strikes.isPoison || (strikes.allowsFinal && (idleCount > 0 || !strikes.isSuspect)),
       );
-      const [final] = index === -1 ? [] : this.#finals.splice(index, 1);
       if (final === undefined) return undefined;
       const { pcm } = final.request.audio;
       if (!final.request.isWanted()) this.#abandon(final.request);
@@ -300,12 +255,6 @@ export class Scheduler {
   #refuse({ failed }: FinalRequest): void {
     this.#options.telemetry.count('quarantine_refusals_total', { kind: 'final' });
     failed(new InferenceError('poison', 'workers ended on the same audio before; it is not tried again'));
-  }
-
-  #enqueueFinal(final: QueuedFinal): void {
-    const { deadlineAtMs } = final.request;
-    const index = this.#finals.findIndex((other) => other.request.deadlineAtMs > deadlineAtMs);
-    this.#finals.splice(index === -1 ? this.#finals.length : index, 0, final);
   }
 
   async #runFinal(final: QueuedFinal): Promise<void> {
@@ -347,7 +296,7 @@ export class Scheduler {
     }
     if (error instanceof InferenceError && error.retryable && !this.#isClosed) {
       telemetry.count('jobs_total', { kind: 'final', outcome: 'retried' });
-      this.#enqueueFinal(final);
+      this.#finals.add(final);
       return;
     }
     telemetry.count('jobs_total', { kind: 'final', outcome: 'failed' });

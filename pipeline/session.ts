@@ -19,7 +19,7 @@ import {
   RECOGNISER_PCM_MIN_MS,
   SESSION_MAX_MS,
 } from './limits.ts';
-import type { PartialRequest, PartialSource } from './scheduler.ts';
+import type { PartialRequest, PartialSource } from './job_requests.ts';
 import type { SessionEvent } from './session_events.ts';
 import { audioStoppedAfterMs, expiryOf } from './session_expiry.ts';
 import { contained } from './session_fault.ts';

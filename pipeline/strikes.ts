@@ -35,9 +35,12 @@ export class Strikes {
     return this.#bears(this.#runningCount);
   }
 
-  /** The last try is the final's: a partial is replaceable, and what it cannot survive its final may. */
+  /**
+   * The last try is the final's: a partial is replaceable, and what it cannot survive its final may. Of what is excused
+   * most is left to the final.
+   */
   get allowsPartial(): boolean {
-    return this.#bears(this.#runningCount + 1);
+    return this.#bears(this.#runningCount + 1) && this.#deathCount < JOB_DEATH_MAX_COUNT;
   }
 
   begin(): void {

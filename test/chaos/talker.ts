@@ -6,7 +6,7 @@ import { StreamClient } from '../../client/stream_client.ts';
 import { joinedText } from '../support/raw_client.ts';
 import { normalisedWords, wordEditCount } from '../../server/load/word_error_rate.ts';
 import { PACKET_MS, type Script } from './crowd.ts';
-import type { ExpectedUtterance } from './undisturbed.ts';
+import { described, type Comparison, type ExpectedUtterance } from './undisturbed.ts';
 
 /** Nobody talks for longer. */
 const TALK_MAX_MS = 60 * 60_000;
@@ -87,22 +87,16 @@ export class Talker {
   }
 }
 
-export interface Comparison {
-  readonly utterances: number;
-  readonly lost: number;
-  readonly repeated: number;
-  readonly wrong: number;
+export interface LoopComparison extends Comparison {
   readonly words: number;
   readonly misheardWords: number;
-  /** Each wrong text, and what it is for. */
-  readonly examples: readonly string[];
 }
 
 /** Compares what came back with what an undisturbed run hears in one round of each script. */
 export function compareLoops(
   talkers: readonly Talker[],
   expected: readonly (readonly ExpectedUtterance[])[],
-): Comparison {
+): LoopComparison {
   const examples: string[] = [];
   let [utterances, lost, repeated, wrong, words, misheardWords] = [0, 0, 0, 0, 0, 0];
   for (const [person, talker] of talkers.entries()) {
@@ -129,8 +123,7 @@ export function compareLoops(
         misheardWords += edits;
         if (edits <= MISHEARD_MAX_COUNT) continue;
         wrong++;
-        const places = own.map((final) => `${final.startAudioMs}–${final.endAudioMs} ms "${final.text}"`);
-        examples.push(`${places.join(', ')} was heard for "${utterance.text}"`);
+        examples.push(`${own.map(described).join(', ')} was heard for ${described(utterance)}`);
       }
     }
   }

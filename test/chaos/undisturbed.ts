@@ -70,11 +70,22 @@ function listen(
   return { track, spans };
 }
 
+/** What came of what was said. */
+export interface Comparison {
+  readonly utterances: number;
+  readonly lost: number;
+  readonly repeated: number;
+  readonly wrong: number;
+  /** Each wrong text, and what it is for. */
+  readonly examples: readonly string[];
+}
+
 /** Compares what people were told with what they should have been told, utterance by utterance. */
 export function compare(
   hearings: readonly Hearing[],
   expected: readonly (readonly ExpectedUtterance[])[],
-): { readonly utterances: number; readonly lost: number; readonly repeated: number; readonly wrong: number } {
+): Comparison {
+  const examples: string[] = [];
   let [utterances, lost, repeated, wrong] = [0, 0, 0, 0];
   for (const [person, hearing] of hearings.entries()) {
     const ids = new Set(hearing.finals.map((final) => final.utteranceId));
@@ -85,18 +96,26 @@ export function compare(
       const finals = hearing.finals.filter(
         (final) => final.startAudioMs < utterance.endAudioMs && final.endAudioMs > utterance.startAudioMs,
       );
-      if (finals.length === 0) lost++;
+      const [final] = finals;
+      if (final === undefined) lost++;
       else if (finals.length > 1) repeated++;
-      else if (!isSame(finals[0], utterance)) wrong++;
+      else if (!isSame(final, utterance)) {
+        wrong++;
+        examples.push(`${described(final)} was heard for ${described(utterance)}`);
+      }
     }
     wrong += Math.max(0, ids.size - own.length);
   }
-  return { utterances, lost, repeated, wrong };
+  return { utterances, lost, repeated, wrong, examples };
 }
 
-function isSame(final: Hearing['finals'][number] | undefined, expected: ExpectedUtterance): boolean {
+export function described({ startAudioMs, endAudioMs, text }: ExpectedUtterance): string {
+  return `${startAudioMs}–${endAudioMs} ms "${text}"`;
+}
+
+function isSame(final: ExpectedUtterance, expected: ExpectedUtterance): boolean {
   return (
-    final?.text === expected.text &&
+    final.text === expected.text &&
     final.startAudioMs === expected.startAudioMs &&
     final.endAudioMs === expected.endAudioMs
   );

@@ -1,7 +1,10 @@
 /** What a row of the table finds out while it runs, put together as its outcome. */
 import { judged, NOBODY_SPEAKS, type Outcome } from './scenario.ts';
 
-type Counts = Partial<Pick<Outcome, 'utterances' | 'lost' | 'repeated' | 'wrong'>>;
+interface Counts extends Partial<Pick<Outcome, 'utterances' | 'lost' | 'repeated' | 'wrong'>> {
+  /** What was wrong, in words. */
+  readonly examples?: readonly string[];
+}
 
 /** Each fault and each kind of failure is listed once, however often it is seen. */
 const LISTED_MAX_COUNT = 8;
@@ -46,8 +49,9 @@ export class Verdict {
   }
 
   /** `counts` where people speak. */
-  outcome(injected: number, counts: Counts = {}): Outcome {
+  outcome(injected: number, { examples = [], ...counts }: Counts = {}): Outcome {
     this.expect(injected > 0, 'nothing was injected');
+    for (const example of examples) this.expect(false, example);
     return judged({
       ...NOBODY_SPEAKS,
       ...counts,

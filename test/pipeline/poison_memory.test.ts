@@ -9,12 +9,8 @@ import {
   SUSPECT_AGE_MAX_MS,
 } from '../../pipeline/limits.ts';
 import { contentHash, PoisonMemory, type Poison } from '../../pipeline/poison_memory.ts';
-import {
-  Scheduler,
-  type JobAudio,
-  type PartialRequest,
-  type PartialSource,
-} from '../../pipeline/scheduler.ts';
+import type { JobAudio, PartialRequest, PartialSource } from '../../pipeline/job_requests.ts';
+import { Scheduler } from '../../pipeline/scheduler.ts';
 import { Strikes } from '../../pipeline/strikes.ts';
 import { FakeClock, settle } from '../support/fake_clock.ts';
 import { seededRandom } from '../support/random.ts';

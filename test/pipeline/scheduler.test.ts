@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  FINAL_OBJECTIVE_MS,
   FINAL_QUEUE_MAX_COUNT,
   JOB_DEATH_EXCUSED_MAX_COUNT,
   JOB_DEATH_MAX_COUNT,
+  JOB_DEATH_SETBACK_MS,
 } from '../../pipeline/limits.ts';
 import { settle } from '../support/fake_clock.ts';
 import { FakeSource, INTERVAL_MS, SchedulerSetting } from '../support/scheduler_setting.ts';
@@ -255,6 +257,43 @@ describe('scheduler: failures', () => {
     }
     assert.equal(setting.started.length, JOB_DEATH_EXCUSED_MAX_COUNT);
     assert.deepEqual(setting.outcomes.get('a'), ['poison']);
+  });
+
+  it('[SCH34] a storm that ends worker after worker is shared out among the finals, and costs none its text', async () => {
+    const setting = new SchedulerSetting();
+    setting.pool.isDisturbed = true;
+    const names = Array.from({ length: 5 }, (_, i) => `speaker ${i}`);
+    for (const [i, name] of names.entries()) setting.final(name, 1 + i, i * 1_000);
+    for (let i = 0; i < 3 * JOB_DEATH_EXCUSED_MAX_COUNT; i++) {
+      setting.pool.first.fail('worker_died');
+      await settle();
+    }
+    await setting.succeedAll();
+    for (const name of names) assert.deepEqual(setting.outcomes.get(name), ['text'], name);
+  });
+
+  it('[SCH34] a final that has cost a worker goes before those that are due much later', async () => {
+    const setting = new SchedulerSetting();
+    setting.final('unlucky', 1);
+    setting.final('a little later', 2, FINAL_OBJECTIVE_MS + JOB_DEATH_SETBACK_MS - 1);
+    setting.final('much later', 3, FINAL_OBJECTIVE_MS + JOB_DEATH_SETBACK_MS + 1);
+    setting.pool.first.fail('worker_died');
+    await settle();
+    await setting.succeedAll();
+    assert.deepEqual(setting.started, [1, 2, 1, 3]);
+  });
+
+  it('[SCH35] partials of an utterance cost two workers at most, excused or not: the other tries are left to its final', async () => {
+    const setting = new SchedulerSetting();
+    setting.pool.isDisturbed = true;
+    const source = new FakeSource(1);
+    setting.scheduler.addSource(source);
+    for (let i = 0; i < JOB_DEATH_MAX_COUNT; i++) {
+      await setting.clock.advance(INTERVAL_MS);
+      setting.pool.first.fail('worker_died');
+    }
+    await setting.clock.advance(10 * INTERVAL_MS);
+    assert.equal(setting.started.length, JOB_DEATH_MAX_COUNT);
   });
 
   it('[SCH22] nobody is charged for the death of another: beside poison, good finals are all delivered', async () => {

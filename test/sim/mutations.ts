@@ -109,7 +109,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a job whose worker died is forgotten',
     file: 'pipeline/scheduler.js',
-    search: "outcome: 'retried' }); this.#enqueueFinal(final);",
+    search: "outcome: 'retried' }); this.#finals.add(final);",
     replacement: "outcome: 'retried' });",
   },
   {
@@ -133,7 +133,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the queue of finals has no end',
     file: 'pipeline/scheduler.js',
-    search: 'this.#finals.length >= FINAL_QUEUE_MAX_COUNT',
+    search: 'this.#finals.count >= FINAL_QUEUE_MAX_COUNT',
     replacement: 'false',
   },
   {

@@ -7,7 +7,8 @@ import {
   INPUT_OVERHEAD_BYTES,
   SESSION_INFLIGHT_MAX_BYTES,
 } from '../../pipeline/limits.ts';
-import { Scheduler, type FinalRequest, type SchedulerOptions } from '../../pipeline/scheduler.ts';
+import type { FinalRequest } from '../../pipeline/job_requests.ts';
+import { Scheduler, type SchedulerOptions } from '../../pipeline/scheduler.ts';
 import type { Accuse } from './scripted_audio.ts';
 
 /** One session's audio path, as the session sees it. */

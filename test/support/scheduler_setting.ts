@@ -1,12 +1,8 @@
 /** A scheduler with everything around it scripted. */
 import type { TranscriptionError } from '../../pipeline/errors.ts';
 import { FINAL_OBJECTIVE_MS } from '../../pipeline/limits.ts';
-import {
-  Scheduler,
-  type JobAudio,
-  type PartialRequest,
-  type PartialSource,
-} from '../../pipeline/scheduler.ts';
+import type { JobAudio, PartialRequest, PartialSource } from '../../pipeline/job_requests.ts';
+import { Scheduler } from '../../pipeline/scheduler.ts';
 import { FakeClock, settle } from './fake_clock.ts';
 import { RecordingTelemetry } from './recording_telemetry.ts';
 import { hypothesisOf, ScriptedPool } from './scripted_pool.ts';
