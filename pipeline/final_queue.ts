@@ -27,7 +27,7 @@ export class FinalQueue {
 
   /** Since when the one that has waited longest waits; Infinity if none does. */
   get oldestQueuedAtMs(): number {
-    return Math.min(Infinity, ...this.#places.map(({ final }) => final.queuedAtMs));
+    return this.#places.reduce((oldestAtMs, { final }) => Math.min(oldestAtMs, final.queuedAtMs), Infinity);
   }
 
   add(final: QueuedFinal): void {

@@ -1,8 +1,8 @@
 /**
  * Throws damaged containers at the decoders: `node dist/test/fuzz/container_fuzz_main.js --streams 100000 --seed 1`.
  * Ends with status 1 if a decoder threw, gave more audio than its bytes can hold, kept more than a page or a block, took
- * more than 50 ms of processor time for a stream, gave other audio for another cut or after a restore, or if memory grew
- * by more than 20 MB after the first tenth.
+ * more than 50 ms of processor time for a stream every time it was tried, gave other audio for another cut or after a
+ * restore, or if memory grew by more than 20 MB after the first tenth.
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -14,6 +14,7 @@ import { ContainerMutator, type MutatedStream } from '../support/container_mutat
 import { seededRandom } from '../support/random.ts';
 
 const DECODE_MAX_MS = 50;
+const DECODE_TRIES = 5;
 const GROWTH_MAX_BYTES = 20e6;
 /** 120 ms of Opus in two bytes, with one for its lacing; and what a decoder may owe from the end of a stream. */
 const SAMPLES_PER_BYTE_MAX = 1_920;
@@ -65,8 +66,9 @@ class Fuzzer {
   #judge(stream: MutatedStream, format: AudioFormat, isRepeated: boolean): void {
     const messages = this.#cut(stream.bytes);
     let timed = this.#timed(() => this.#decode(messages, format));
-    // Collecting garbage and compiling cost the process time too; what is the stream's fault happens again.
-    if (timed.ms > DECODE_MAX_MS) timed = this.#timed(() => this.#decode(messages, format));
+    // Collecting garbage and compiling cost the process time too; what is the stream's fault happens every time.
+    for (let tries = 1; timed.ms > DECODE_MAX_MS && tries < DECODE_TRIES; tries++)
+      timed = this.#timed(() => this.#decode(messages, format));
     if (timed.ms > DECODE_MAX_MS) this.#report(`it took ${timed.ms.toFixed(1)} ms`, stream, format);
     const heard = timed.result;
     this.#note(stream.kind, heard, timed.ms);
@@ -127,7 +129,7 @@ class Fuzzer {
 
   #report(what: string, { kind, bytes }: MutatedStream, { encoding }: AudioFormat): void {
     this.violations.push(
-      `${what}: ${kind} as ${encoding}: ${Buffer.from(bytes).toString('base64').slice(0, 4_000)}`,
+      `${what}: ${kind} as ${encoding}: ${Buffer.from(bytes).toString('base64').slice(0, 200)}`,
     );
   }
 }
