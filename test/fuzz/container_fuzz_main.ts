@@ -12,6 +12,7 @@ import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { cutInto } from '../support/containers.ts';
 import { ContainerMutator, type MutatedStream } from '../support/container_mutator.ts';
 import { seededRandom } from '../support/random.ts';
+import { growthBytes, residentBytes } from './resident_memory.ts';
 
 const DECODE_MAX_MS = 50;
 const DECODE_TRIES = 5;
@@ -150,11 +151,12 @@ const seed = readCount(values.seed, randomInt(2 ** 31));
 console.log(`seed ${seed}, ${streams} streams`);
 const fuzzer = new Fuzzer(await loadDecoderFactory(), new ContainerMutator(seededRandom(seed)));
 const startedAtMs = performance.now();
-const warmUp = Math.floor(streams / 10);
-fuzzer.run(0, warmUp);
-const warmBytes = process.memoryUsage().rss;
-fuzzer.run(warmUp, streams);
-const grownBytes = process.memoryUsage().rss - warmBytes;
+const resident: number[] = [];
+for (let tenth = 0; tenth < 10; tenth++) {
+  fuzzer.run(Math.floor((tenth * streams) / 10), Math.floor(((tenth + 1) * streams) / 10));
+  resident.push(residentBytes());
+}
+const grownBytes = Math.round(growthBytes(resident));
 if (grownBytes > GROWTH_MAX_BYTES) fuzzer.violations.push(`memory grew by ${grownBytes} bytes`);
 console.table(Object.fromEntries(fuzzer.rows));
 const sign = grownBytes < 0 ? '' : '+';
