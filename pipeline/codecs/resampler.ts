@@ -36,12 +36,12 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** Modified Bessel function of the first kind, order 0, by its power series. */
-function bessel0(x: number): number {
+/** Modified Bessel function of the first kind, order 0, of √`square`, by its power series. */
+function bessel0OfRoot(square: number): number {
   let term = 1;
   let sum = 1;
   for (let k = 1; term > sum * 1e-16; k++) {
-    term *= (x / (2 * k)) ** 2;
+    term *= square / (4 * k * k);
     sum += term;
   }
   return sum;
@@ -55,7 +55,8 @@ function fillRow(row: Float64Array, fraction: number, cutoffRatio: number): void
     const distance = tap - (halfTaps - 1) - fraction;
     const x = Math.PI * cutoffRatio * distance;
     const sinc = x === 0 ? 1 : Math.sin(x) / x;
-    const window = bessel0(KAISER_BETA * Math.sqrt(Math.max(0, 1 - (distance / halfTaps) ** 2)));
+    const place = distance / halfTaps;
+    const window = bessel0OfRoot(KAISER_BETA * KAISER_BETA * Math.max(0, 1 - place * place));
     row[tap] = sinc * window;
     sum += sinc * window;
   }
@@ -73,9 +74,12 @@ function designFilter(inputRateHz: number): Filter {
   const phaseCount = Math.min(up, RESAMPLER_PHASE_MAX_COUNT);
   const taps = 2 * halfTaps;
   const rows = new Float64Array((phaseCount + 1) * taps);
-  for (let phase = 0; phase <= phaseCount; phase++) {
-    const row = rows.subarray(phase * taps, (phase + 1) * taps);
+  const rowOf = (phase: number): Float64Array => rows.subarray(phase * taps, (phase + 1) * taps);
+  for (let phase = 0; 2 * phase <= phaseCount; phase++) {
+    const row = rowOf(phase);
     fillRow(row, phase / phaseCount, (2 * cutoffHz) / inputRateHz);
+    // As far before the next sample as that one lies after this.
+    rowOf(phaseCount - phase).set(row.toReversed());
   }
   return { inputRateHz, halfTaps, phaseCount, rows, up, down: inputRateHz / divisor };
 }

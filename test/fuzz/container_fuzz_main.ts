@@ -33,6 +33,12 @@ interface Row {
   maxMs: number;
 }
 
+interface SlowStream {
+  readonly stream: MutatedStream;
+  readonly messages: readonly Uint8Array[];
+  readonly format: AudioFormat;
+}
+
 interface Heard {
   readonly pcm: readonly Int16Array[];
   readonly hasConcealment: boolean;
@@ -42,6 +48,7 @@ interface Heard {
 class Fuzzer {
   readonly rows = new Map<string, Row>();
   readonly violations: string[] = [];
+  readonly #slow: SlowStream[] = [];
   readonly #factory: AudioDecoderFactory;
   readonly #mutator: ContainerMutator;
 
@@ -64,15 +71,26 @@ class Fuzzer {
     }
   }
 
+  /**
+   * Tries those again that took long, when the run is over: collecting garbage, compiling, and what the machine does for
+   * others cost the process time too; what is the stream's fault happens every time.
+   */
+  judgeSlow(): void {
+    for (const { stream, messages, format } of this.#slow) {
+      const tries = Array.from(
+        { length: DECODE_TRIES },
+        () => this.#timed(() => this.#decode(messages, format)).ms,
+      );
+      const leastMs = Math.min(...tries);
+      if (leastMs > DECODE_MAX_MS) this.#report(`it took ${leastMs.toFixed(1)} ms`, stream, format);
+    }
+  }
+
   #judge(stream: MutatedStream, format: AudioFormat, isRepeated: boolean): void {
     const messages = this.#cut(stream.bytes);
-    let timed = this.#timed(() => this.#decode(messages, format));
-    // Collecting garbage and compiling cost the process time too; what is the stream's fault happens every time.
-    for (let tries = 1; timed.ms > DECODE_MAX_MS && tries < DECODE_TRIES; tries++)
-      timed = this.#timed(() => this.#decode(messages, format));
-    if (timed.ms > DECODE_MAX_MS) this.#report(`it took ${timed.ms.toFixed(1)} ms`, stream, format);
-    const heard = timed.result;
-    this.#note(stream.kind, heard, timed.ms);
+    const { result: heard, ms } = this.#timed(() => this.#decode(messages, format));
+    if (ms > DECODE_MAX_MS) this.#slow.push({ stream, messages, format });
+    this.#note(stream.kind, heard, ms);
     const samples = heard.pcm.reduce((sum, { length }) => sum + length, 0);
     if (samples > SAMPLES_PER_BYTE_MAX * stream.bytes.length)
       this.#report(`${samples} samples`, stream, format);
@@ -156,6 +174,7 @@ for (let tenth = 0; tenth < 10; tenth++) {
   fuzzer.run(Math.floor((tenth * streams) / 10), Math.floor(((tenth + 1) * streams) / 10));
   resident.push(residentBytes());
 }
+fuzzer.judgeSlow();
 const grownBytes = Math.round(growthBytes(resident));
 if (grownBytes > GROWTH_MAX_BYTES) fuzzer.violations.push(`memory grew by ${grownBytes} bytes`);
 console.table(Object.fromEntries(fuzzer.rows));
