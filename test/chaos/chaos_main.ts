@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import {
   outcomeOfThrow,
   renderOutcomes,
+  type Load,
   type Outcome,
   type RowOrder,
   type Scenario,
@@ -39,11 +40,12 @@ const scenarios = scenariosOf(soakMinutes).filter(
 );
 console.log(`chaos: tier ${tier}, seed ${seed}, Node ${process.version}, ${cpus().length} cores`);
 const outcomes = new Map<string, Outcome>();
-const [alone, together] = [true, false].map((isAlone) =>
-  scenarios.filter(({ needsMachine = false }) => needsMachine === isAlone).values(),
-);
-await Promise.all(Array.from({ length: Number(values['at-once']) }, () => runAll(together)));
-await runAll(alone);
+const light = rowsOf(undefined);
+await Promise.all([
+  runAll(rowsOf('crowd')).then(() => runAll(light)),
+  ...Array.from({ length: Number(values['at-once']) - 1 }, () => runAll(light)),
+]);
+await runAll(rowsOf('machine'));
 const rows = scenarios.flatMap((scenario) => {
   const outcome = outcomes.get(scenario.id);
   return outcome === undefined ? [] : [{ scenario, outcome }];
@@ -55,8 +57,12 @@ const failed = rows.filter(
 console.log(`${rows.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 && rows.length > 0 ? 0 : 1);
 
+function rowsOf(load: Load | undefined): Iterable<Scenario> {
+  return scenarios.filter((scenario) => scenario.load === load).values();
+}
+
 /** One after the other; another call takes its share of them. */
-async function runAll(waiting: Iterable<Scenario> = []): Promise<void> {
+async function runAll(waiting: Iterable<Scenario>): Promise<void> {
   for (const { id, title } of waiting) {
     const startedAtMs = performance.now();
     const outcome = await runApart({ id, tier, seed, soakMinutes }).catch(outcomeOfThrow);

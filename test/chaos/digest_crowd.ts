@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Config } from '../../server/config.ts';
 import type { ServerParts } from '../../server/gateway.ts';
 import { digestText } from '../support/hashing_recogniser.ts';
-import { startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, startRealServer, type RealServer } from '../support/real_server.ts';
 import { writeScripts, type Script } from './crowd.ts';
 import { expectedOf, type ExpectedUtterance } from './undisturbed.ts';
 
@@ -26,7 +26,7 @@ export function digestSpeech(count: number, durationMs: number): Promise<Speech>
 }
 
 async function write(count: number, durationMs: number): Promise<Speech> {
-  const scripts = await writeScripts(count, durationMs);
+  const scripts = await writeScripts(count, durationMs, { complexity: 0 });
   const expected = await expectedOf(scripts, (pcm) => Promise.resolve({ text: digestText(pcm) }));
   return { scripts, expected };
 }
@@ -36,9 +36,8 @@ export function startDigestServer(
   settings: Partial<Config> = {},
   parts: ServerParts = {},
 ): Promise<RealServer> {
-  const few = { audioWorkers: 1, audioSpares: 0, inferenceWorkers: 1, inferenceSpares: 0 } as const;
   return startRealServer(
-    { ...few, ...settings },
+    { ...FEW_WORKERS, ...settings },
     { ...parts, workerModules: { ...parts.workerModules, inference: { path: DIGEST_WORKER } } },
   );
 }

@@ -26,11 +26,14 @@ export const NOBODY_SPEAKS = {
   ...{ repeated: undefined, wrong: undefined },
 };
 
+/** `crowd`: many people speak, and two such rows at once would be short of processors. `machine`: any other row is too much. */
+export type Load = 'crowd' | 'machine';
+
 export interface Scenario {
   readonly id: string;
   readonly title: string;
-  /** Many people are heard by the real model: beside others it would be short of processors, and always runs alone. */
-  readonly needsMachine?: boolean;
+  /** What it asks of the machine. Without it: little, so that several such rows run side by side. */
+  readonly load?: Load;
   run(tier: Tier, seed: number): Promise<Outcome>;
 }
 

@@ -44,7 +44,7 @@ const SEEN_FAILS_AT_MS = 1_000;
 /** Enough that faults at this rate do not park them: a slot that dies more than five times in ten seconds rests. */
 const MANY_WORKERS = { audioWorkers: 2, audioSpares: 5, inferenceWorkers: 3, inferenceSpares: 4 };
 
-/** Fifty people who say the same in all of these, so that it is spoken and judged once. */
+/** Fifty people, whose texts are digests of the samples they say. */
 const CROWD = { people: 50, durationMs: { p: 44_000, nightly: 700_000 }, realModel: false } as const;
 
 const PLANS: readonly Plan[] = [
@@ -96,7 +96,7 @@ const PLANS: readonly Plan[] = [
 export const WORKER_DEATHS: readonly Scenario[] = PLANS.map((plan) => ({
   id: plan.id,
   title: plan.title,
-  needsMachine: plan.realModel,
+  load: plan.realModel ? 'machine' : 'crowd',
   run: (tier, seed) => runPlan(plan, tier, seed),
 }));
 

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { STREAM_PATH } from '../../client/protocol.ts';
 import { clientExample } from '../support/client_examples.ts';
-import { startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, startRealServer, type RealServer } from '../support/real_server.ts';
 import { synthesise } from '../support/speech.ts';
 import { wordErrorRate } from '../../server/load/word_error_rate.ts';
 
@@ -18,7 +18,7 @@ describe('the example for Node in the client’s README', () => {
   let folder = '';
   let pcm: Buffer;
   before(async () => {
-    server = await startRealServer();
+    server = await startRealServer(FEW_WORKERS);
     // Inside of the package, whose name the example imports.
     folder = await mkdtemp(fileURLToPath(new URL('../../example-', import.meta.url)));
     const samples = await synthesise(SENTENCE, { voice: 'rms' });

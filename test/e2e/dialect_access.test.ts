@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
 import { TRANSPORT_MESSAGE_MAX_BYTES } from '../../pipeline/limits.ts';
 import { addKey } from '../support/access_setting.ts';
-import { fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
 import { synthesise } from '../support/speech.ts';
 import { wavOf } from '../support/wav.ts';
 
@@ -52,7 +52,7 @@ void describe('dialects on a server with keys', () => {
     keysFile = join(await mkdtemp(join(tmpdir(), 'earwitness-test-')), 'keys.json');
     ({ secret } = await addKey(keysFile, { name: 'app' }));
     ({ secret: single } = await addKey(keysFile, { name: 'one at a time', maxSessions: 1 }));
-    server = await startRealServer({ keysFile, dialects: ['native', 'deepgram', 'openai'] });
+    server = await startRealServer({ ...FEW_WORKERS, keysFile, dialects: ['native', 'deepgram', 'openai'] });
   });
   after(async () => {
     await server.close();

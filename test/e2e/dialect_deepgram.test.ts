@@ -5,7 +5,7 @@ import { createClient } from 'deepgram-sdk-4';
 import { encodeOpus } from '../../server/commands/opus_encoder.ts';
 import { element, liveWebm, webmBlock } from '../support/containers.ts';
 import { pcmMessages, play } from '../support/pcm_messages.ts';
-import { startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { wavOf } from '../support/wav.ts';
@@ -60,7 +60,7 @@ async function openStream(server: RealServer, parameters: Readonly<Record<string
 void describe('clients of Deepgram', () => {
   let server: RealServer;
   before(async () => {
-    server = await startRealServer();
+    server = await startRealServer(FEW_WORKERS);
   });
   after(async () => {
     await server.close();

@@ -8,7 +8,7 @@ import OpenAI6 from 'openai-sdk-6';
 import { OpenAIRealtimeWS as OpenAIRealtimeWS6 } from 'openai-sdk-6/realtime/ws';
 import { WebSocket } from 'ws';
 import { pcmMessages, play } from '../support/pcm_messages.ts';
-import { startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { wavOf } from '../support/wav.ts';
@@ -81,7 +81,7 @@ async function speech(text: string, rate: number, pauseMs = 0): Promise<Uint8Arr
 void describe('clients of OpenAI', () => {
   let server: RealServer;
   before(async () => {
-    server = await startRealServer();
+    server = await startRealServer(FEW_WORKERS);
   });
   after(async () => {
     await server.close();

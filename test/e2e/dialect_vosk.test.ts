@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
 import { pcmMessages } from '../support/pcm_messages.ts';
-import { startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { wavOf } from '../support/wav.ts';
@@ -78,7 +78,7 @@ function messagesOf(pcm: Int16Array, rate: number): Uint8Array[] {
 void describe('clients of vosk-server', () => {
   let server: RealServer;
   before(async () => {
-    server = await startRealServer({ voskPort: 0 });
+    server = await startRealServer({ ...FEW_WORKERS, voskPort: 0 });
   });
   after(async () => {
     await server.close();

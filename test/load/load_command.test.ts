@@ -36,7 +36,8 @@ async function load(
   return { status, stdout, stderr };
 }
 
-void describe('earwitness load', () => {
+/** Each of them waits for what takes its time, at once. */
+void describe('earwitness load', { concurrency: 6 }, () => {
   let folder: string;
   let tones: Awaited<ReturnType<typeof toneFolder>>;
   let server: StubServer;
@@ -45,13 +46,17 @@ void describe('earwitness load', () => {
     folder = await mkdtemp(join(tmpdir(), 'earwitness-load-'));
     tones = await toneFolder(TEXTS);
     server = await StubServer.start({ texts: TEXTS, delayMsOf: () => 200 });
-    common = ['--url', server.url, '--speech', tones.path, '--encoding', 'pcm_s16le', '--ramp', '0s'];
+    common = argsFor(server);
   });
   after(async () => {
     await server.close();
     await tones.remove();
     await rm(folder, { recursive: true });
   });
+
+  function argsFor({ url }: StubServer): readonly string[] {
+    return ['--url', url, '--speech', tones.path, '--encoding', 'pcm_s16le', '--ramp', '0s'];
+  }
 
   it('[LOAD24] prints the report, writes it as JSON and as a page, and its status is that of the assertions', async () => {
     const [json, html] = [join(folder, 'report.json'), join(folder, 'report.html')];
@@ -69,16 +74,17 @@ void describe('earwitness load', () => {
     assert.match(broken.stderr, /missed: true_end_p95<50ms, but it is \d+\.\dms/);
   });
 
-  it('[LOAD25] a token from the option or the environment reaches the server and nothing else', async () => {
+  it('[LOAD25] a token from the option or the environment reaches the server and nothing else', async (test) => {
+    const keyed = await StubServer.start({ texts: TEXTS, delayMsOf: () => 200 });
+    test.after(() => keyed.close());
     const json = join(folder, 'keyed.json');
-    const args = [...common, '--sessions', '1', '--duration', '1s', '--json', json];
-    const before = server.requests.length;
+    const args = [...argsFor(keyed), '--sessions', '1', '--duration', '1s', '--json', json];
     const outcomes = [
       await load([...args, '--token', 'ew_from_option'], { env: { EARWITNESS_TOKEN: 'ew_from_env' } }),
       await load(args, { env: { EARWITNESS_TOKEN: 'ew_from_env' } }),
       await load(args, { env: { EARWITNESS_TOKEN: '' } }),
     ];
-    const sent = server.requests.slice(before).map(({ headers }) => headers.authorization);
+    const sent = keyed.requests.map(({ headers }) => headers.authorization);
     assert.deepEqual(sent, ['Bearer ew_from_option', 'Bearer ew_from_env', undefined]);
     const written = JSON.stringify([outcomes, await readFile(json, 'utf8')]);
     assert.doesNotMatch(written, /ew_from/);
@@ -115,9 +121,8 @@ void describe('earwitness load', () => {
     });
     test.after(() => small.close());
     const html = join(folder, 'capacity.html');
-    const args = ['--url', small.url, '--speech', tones.path, '--encoding', 'pcm_s16le', '--ramp', '0s'];
     const { status, stdout, stderr } = await load([
-      ...[...args, '--sessions', '2', '--duration', '3s', '--talk-ratio', '1', '--find-capacity'],
+      ...[...argsFor(small), '--sessions', '2', '--duration', '3s', '--talk-ratio', '1', '--find-capacity'],
       ...['--dialect', 'deepgram', '--html', html],
     ]);
     assert.equal(status, 0, stderr);

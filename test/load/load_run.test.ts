@@ -79,73 +79,17 @@ void describe('a load test against a server that answers when it is told to', ()
 
   it('[LOAD8] a server that stands still shows as latency, not as fewer samples', async (test) => {
     const server = await startStub(test);
-    const undisturbed = await runLoad(planOf(server));
     const running = runLoad(planOf(server));
+    const undisturbedRun = runLoad(planOf(await startStub(test)));
     await pause(3_000);
     await server.stall(2_500);
-    const stalled = await running;
+    const [stalled, undisturbed] = await Promise.all([running, undisturbedRun]);
     assertNoFaults(stalled);
     assert.equal(stalled.sentences, undisturbed.sentences);
     assert.equal(stalled.latencyMs.trueEnd.count, undisturbed.latencyMs.trueEnd.count);
     assert.ok(undisturbed.latencyMs.trueEnd.max < 600, `undisturbed ${undisturbed.latencyMs.trueEnd.max} ms`);
     // Six people who speak half of the time: somebody ends a sentence in the first second of the standstill.
     assert.ok(stalled.latencyMs.trueEnd.max > 1_500, `stalled ${stalled.latencyMs.trueEnd.max} ms`);
-  });
-
-  it('[LOAD9] a session that lost its connection resumes; what it owes shows as latency', async (test) => {
-    const server = await startStub(test);
-    const running = runLoad(planOf(server));
-    await pause(3_000);
-    server.cut();
-    const report = await running;
-    assertNoFaults(report);
-    assert.equal(report.reconnects, 6);
-    assert.equal(report.latencyMs.trueEnd.count, report.sentences);
-  });
-
-  it('[LOAD10] refusals are counted; with retries they are come back from when asked to', async (test) => {
-    const refuseThree = (nth: number): { status: number; retryAfter: string } | undefined =>
-      nth < 3 ? { status: nth === 0 ? 429 : 503, retryAfter: '1' } : undefined;
-    const server = await startStub(test, { refusalOf: refuseThree });
-    const stages = [{ sessionCount: 4, rampMs: 0, holdMs: 4_000 }];
-    const counted = await runLoad(planOf(server, { stages }));
-    assert.deepEqual(counted.refusals, { 429: 1, 503: 2 });
-    assert.deepEqual([counted.sessions.refused, counted.sessions.done, counted.sessions.peak], [3, 1, 1]);
-    assertNoFaults(counted);
-
-    const patient = await startStub(test, { refusalOf: refuseThree });
-    const startedAtMs = performance.now();
-    const retried = await runLoad(planOf(patient, { stages, retriesRefusals: true }));
-    assert.deepEqual([retried.sessions.refused, retried.sessions.done, retried.sessions.peak], [0, 4, 4]);
-    assert.equal(patient.requests.length, 7);
-    // They came late, but end with the others.
-    assert.ok(performance.now() - startedAtMs < 8_000);
-  });
-
-  it('[LOAD11] stages: sessions begin and end as the load goes up and down', async (test) => {
-    const server = await startStub(test);
-    const stages = [
-      { sessionCount: 2, rampMs: 0, holdMs: 2_000 },
-      { sessionCount: 5, rampMs: 500, holdMs: 2_500 },
-      { sessionCount: 1, rampMs: 0, holdMs: 2_000 },
-    ];
-    const report = await runLoad(planOf(server, { stages }));
-    assertNoFaults(report);
-    assert.equal(report.sessions.peak, 5);
-    const counts = report.moments.map(({ sessionCount }) => sessionCount);
-    assert.deepEqual([counts[0], counts[4], counts[6]], [2, 5, 1]);
-  });
-
-  it('[LOAD12] several processes share the sessions, and the report is of all', async (test) => {
-    const server = await startStub(test);
-    const alone = await runLoad(planOf(server, { stages: [{ sessionCount: 5, rampMs: 0, holdMs: 4_000 }] }));
-    const shared = await runLoad(
-      planOf(server, { stages: [{ sessionCount: 5, rampMs: 0, holdMs: 4_000 }], processCount: 2 }),
-    );
-    assertNoFaults(shared);
-    assert.equal(shared.sessions.done, 5);
-    assert.equal(shared.sentences, alone.sentences);
-    assert.equal(shared.latencyMs.lateness.count, alone.latencyMs.lateness.count);
   });
 
   it('[LOAD31] a process that ends while nobody asks it ends the load, and is told', async (test) => {
@@ -172,47 +116,6 @@ void describe('a load test against a server that answers when it is told to', ()
     const [request] = server.requests;
     assert.match(request?.url ?? '', /^\/v1\/listen\?encoding=linear16&sample_rate=16000&/);
     assert.equal(request?.headers.authorization, 'Token secret');
-  });
-
-  it('[LOAD14] an interrupt ends the load with what was measured until then', async (test) => {
-    const server = await startStub(test);
-    const controller = new AbortController();
-    const startedAtMs = performance.now();
-    const running = runLoad(planOf(server, { stages: [{ sessionCount: 6, rampMs: 0, holdMs: 60_000 }] }), {
-      signal: controller.signal,
-    });
-    await pause(5_000);
-    controller.abort();
-    const report = await running;
-    assert.ok(performance.now() - startedAtMs < 12_000);
-    assert.ok(report.wasInterrupted);
-    assert.equal(report.sessions.interrupted, 6);
-    assert.ok(report.sentences > 0 && report.latencyMs.trueEnd.count === report.sentences);
-    assertNoFaults(report);
-  });
-
-  it('[LOAD14] an interrupt leaves what has ended as it was, and waits no longer for a server that does not answer', async (test) => {
-    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
-    test.after(() => {
-      server.close();
-    });
-    let connectionCount = 0;
-    server.on('connection', (socket) => {
-      socket.send('{"type":"ready","sessionId":"one"}');
-      if (connectionCount++ === 0) socket.send('hello');
-    });
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const controller = new AbortController();
-    const stages = [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }];
-    const plan = planOf({ url: `ws://127.0.0.1:${port}` }, { stages });
-    const running = runLoad(plan, { signal: controller.signal });
-    await pause(2_500);
-    controller.abort();
-    const abortedAtMs = performance.now();
-    const { sessions } = await running;
-    assert.ok(performance.now() - abortedAtMs < 3 * LOAD_INTERRUPTED_FINISH_MAX_MS);
-    assert.deepEqual([sessions.failed, sessions.interrupted], [1, 1]);
   });
 
   it('[LOAD15] a server that is not there fails every session, with the reason', async (test) => {
@@ -246,5 +149,107 @@ void describe('a load test against a server that answers when it is told to', ()
     });
     assert.equal(report.sessions.done, 1);
     assert.deepEqual(report.failures, { 'a message that makes no sense': 1 });
+  });
+
+  /** These wait for the end of a load, and hold for whatever is late. */
+  void describe('what may be asked at once', { concurrency: 5 }, () => {
+    it('[LOAD9] a session that lost its connection resumes; what it owes shows as latency', async (test) => {
+      const server = await startStub(test);
+      const running = runLoad(planOf(server));
+      await pause(3_000);
+      server.cut();
+      const report = await running;
+      assertNoFaults(report);
+      assert.equal(report.reconnects, 6);
+      assert.equal(report.latencyMs.trueEnd.count, report.sentences);
+    });
+
+    it('[LOAD10] refusals are counted; with retries they are come back from when asked to', async (test) => {
+      const refuseThree = (nth: number): { status: number; retryAfter: string } | undefined =>
+        nth < 3 ? { status: nth === 0 ? 429 : 503, retryAfter: '1' } : undefined;
+      const server = await startStub(test, { refusalOf: refuseThree });
+      const stages = [{ sessionCount: 4, rampMs: 0, holdMs: 4_000 }];
+      const counted = await runLoad(planOf(server, { stages }));
+      assert.deepEqual(counted.refusals, { 429: 1, 503: 2 });
+      assert.deepEqual([counted.sessions.refused, counted.sessions.done, counted.sessions.peak], [3, 1, 1]);
+      assertNoFaults(counted);
+
+      const patient = await startStub(test, { refusalOf: refuseThree });
+      const startedAtMs = performance.now();
+      const retried = await runLoad(planOf(patient, { stages, retriesRefusals: true }));
+      assert.deepEqual([retried.sessions.refused, retried.sessions.done, retried.sessions.peak], [0, 4, 4]);
+      assert.equal(patient.requests.length, 7);
+      // They came late, but end with the others.
+      assert.ok(performance.now() - startedAtMs < 8_000);
+    });
+
+    it('[LOAD11] stages: sessions begin and end as the load goes up and down', async (test) => {
+      const server = await startStub(test);
+      const stages = [
+        { sessionCount: 2, rampMs: 0, holdMs: 2_000 },
+        { sessionCount: 5, rampMs: 500, holdMs: 2_500 },
+        { sessionCount: 1, rampMs: 0, holdMs: 2_000 },
+      ];
+      const report = await runLoad(planOf(server, { stages }));
+      assertNoFaults(report);
+      assert.equal(report.sessions.peak, 5);
+      const counts = report.moments.map(({ sessionCount }) => sessionCount);
+      assert.deepEqual([counts[0], counts[4], counts[6]], [2, 5, 1]);
+    });
+
+    it('[LOAD12] several processes share the sessions, and the report is of all', async (test) => {
+      const server = await startStub(test);
+      const alone = await runLoad(
+        planOf(server, { stages: [{ sessionCount: 5, rampMs: 0, holdMs: 4_000 }] }),
+      );
+      const shared = await runLoad(
+        planOf(server, { stages: [{ sessionCount: 5, rampMs: 0, holdMs: 4_000 }], processCount: 2 }),
+      );
+      assertNoFaults(shared);
+      assert.equal(shared.sessions.done, 5);
+      assert.equal(shared.sentences, alone.sentences);
+      assert.equal(shared.latencyMs.lateness.count, alone.latencyMs.lateness.count);
+    });
+
+    it('[LOAD14] an interrupt ends the load with what was measured until then', async (test) => {
+      const server = await startStub(test);
+      const controller = new AbortController();
+      const startedAtMs = performance.now();
+      const running = runLoad(planOf(server, { stages: [{ sessionCount: 6, rampMs: 0, holdMs: 60_000 }] }), {
+        signal: controller.signal,
+      });
+      await pause(5_000);
+      controller.abort();
+      const report = await running;
+      assert.ok(performance.now() - startedAtMs < 12_000);
+      assert.ok(report.wasInterrupted);
+      assert.equal(report.sessions.interrupted, 6);
+      assert.ok(report.sentences > 0 && report.latencyMs.trueEnd.count === report.sentences);
+      assertNoFaults(report);
+    });
+
+    it('[LOAD14] an interrupt leaves what has ended as it was, and waits no longer for a server that does not answer', async (test) => {
+      const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+      test.after(() => {
+        server.close();
+      });
+      let connectionCount = 0;
+      server.on('connection', (socket) => {
+        socket.send('{"type":"ready","sessionId":"one"}');
+        if (connectionCount++ === 0) socket.send('hello');
+      });
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const controller = new AbortController();
+      const stages = [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }];
+      const plan = planOf({ url: `ws://127.0.0.1:${port}` }, { stages });
+      const running = runLoad(plan, { signal: controller.signal });
+      await pause(2_500);
+      controller.abort();
+      const abortedAtMs = performance.now();
+      const { sessions } = await running;
+      assert.ok(performance.now() - abortedAtMs < 3 * LOAD_INTERRUPTED_FINISH_MAX_MS);
+      assert.deepEqual([sessions.failed, sessions.interrupted], [1, 1]);
+    });
   });
 });
