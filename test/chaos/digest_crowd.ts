@@ -15,7 +15,7 @@ export interface Speech {
   readonly expected: readonly (readonly ExpectedUtterance[])[];
 }
 
-/** The same speech serves every row that asks for as much of it. */
+/** The same speech serves a row more than once, such as for each transport. */
 const spoken = new Map<string, Promise<Speech>>();
 
 export function digestSpeech(count: number, durationMs: number): Promise<Speech> {
@@ -27,8 +27,12 @@ export function digestSpeech(count: number, durationMs: number): Promise<Speech>
 
 async function write(count: number, durationMs: number): Promise<Speech> {
   const scripts = await writeScripts(count, durationMs, { complexity: 0 });
-  const expected = await expectedOf(scripts, (pcm) => Promise.resolve({ text: digestText(pcm) }));
-  return { scripts, expected };
+  return { scripts, expected: await expectedDigests(scripts) };
+}
+
+/** What that recogniser makes of scripts when nothing disturbs it. */
+export function expectedDigests(scripts: readonly Script[]): ReturnType<typeof expectedOf> {
+  return expectedOf(scripts, (pcm) => Promise.resolve({ text: digestText(pcm) }));
 }
 
 /** A server with that recogniser. */

@@ -2,14 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { StreamClient } from '../../client/stream_client.ts';
-import { LocalInferencePool } from '../support/local_pools.ts';
 import { fetchWorkers } from '../support/real_server.ts';
-import { STEADY_SENTENCES, writeScripts, type Script } from './crowd.ts';
+import { STEADY_SENTENCES, writeScripts } from './crowd.ts';
 import { freePort } from './free_port.ts';
 import { compareLoops, Talker } from './talker.ts';
 import { percentile, type Outcome, type Scenario, type Tier } from './scenario.ts';
 import { ServeProcess } from './serve_process.ts';
-import { expectedOf } from './undisturbed.ts';
+import { expectedOfModel } from './undisturbed.ts';
 import { Verdict } from './verdict.ts';
 import { answersOk, timeUntil } from './waiting.ts';
 
@@ -19,8 +18,8 @@ const PEOPLE = 10;
 const LOOP_MS = 40_000;
 const KILLS: Readonly<Record<Tier, number>> = { p: 20, nightly: 100 };
 const LISTENING_AGAIN_P99_MAX_MS = 2_000;
-/** As many as ten people need: each death of the gateway costs the start of all of them. */
-const FEW_WORKERS = ['--audio-spares', '0', '--inference-workers', '2', '--inference-spares', '0'];
+/** As many as ten people need, not the default: each death of the gateway costs the start of all of them. */
+const WORKER_FLAGS = ['--audio-spares', '0', '--inference-workers', '2', '--inference-spares', '0'];
 /** Workers see that their gateway has gone, and go. */
 const ORPHAN_MAX_MS = 2_000;
 /** A gateway that is killed has served for a while, and for as long as it takes everybody to send what they kept. */
@@ -39,10 +38,10 @@ export const GATEWAY_DEATHS: readonly Scenario[] = [
 async function killAgainAndAgain(tier: Tier): Promise<Outcome> {
   const verdict = new Verdict();
   const scripts = await writeScripts(PEOPLE, LOOP_MS, { texts: STEADY_SENTENCES });
-  const expected = await undisturbed(scripts);
+  const expected = await expectedOfModel(scripts);
   const [port, adminPort] = [await freePort(), await freePort()];
   const ports = ['--port', String(port), '--admin-port', String(adminPort)];
-  const flags = [...ports, ...FEW_WORKERS, '--log-level', 'error'];
+  const flags = [...ports, ...WORKER_FLAGS, '--log-level', 'error'];
   const serve = await ServeProcess.spawn({ flags });
   try {
     const { url } = await serve.addresses();
@@ -64,15 +63,6 @@ async function killAgainAndAgain(tier: Tier): Promise<Outcome> {
     return verdict.outcome(killer.backMs.length, counts);
   } finally {
     await serve.remove();
-  }
-}
-
-async function undisturbed(scripts: readonly Script[]): ReturnType<typeof expectedOf> {
-  const pool = await LocalInferencePool.load();
-  try {
-    return await expectedOf(scripts, (pcm) => pool.run({ jobId: 0, pcm, draft: [] }));
-  } finally {
-    await pool.close();
   }
 }
 

@@ -13,7 +13,7 @@ import { FAKE_DEVICE, fakeDeviceWorker, setDeviceHealth } from '../support/fake_
 import { temporaryFolder } from '../support/faulty_worker.ts';
 import { pcmMessages } from '../support/marked_speech.ts';
 import { RawClient } from '../support/raw_client.ts';
-import { fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 import { percentile, type Outcome, type Scenario } from './scenario.ts';
@@ -129,12 +129,9 @@ async function runCrashStorm(): Promise<Outcome> {
 
 async function runPressure(): Promise<Outcome> {
   let waitRatio = 0;
-  const server = await startRealServer(
-    { inferenceWorkers: 1, inferenceSpares: 0, audioWorkers: 1, audioSpares: 0 },
-    {
-      disturbLoad: (reading: LoadReading) => ({ ...reading, finalWaitMs: waitRatio * FINAL_WAIT_FULL_MS }),
-    },
-  );
+  const server = await startRealServer(FEW_WORKERS, {
+    disturbLoad: (reading: LoadReading) => ({ ...reading, finalWaitMs: waitRatio * FINAL_WAIT_FULL_MS }),
+  });
   const verdict = new Verdict();
   const rungs: number[] = [];
   let utterances = 0;

@@ -26,7 +26,7 @@ export const NOBODY_SPEAKS = {
   ...{ repeated: undefined, wrong: undefined },
 };
 
-/** `crowd`: many people speak, and two such rows at once would be short of processors. `machine`: any other row is too much. */
+/** In tier p. `crowd`: so many people speak that two such rows are short of processors. `machine`: any other row is too much. */
 export type Load = 'crowd' | 'machine';
 
 export interface Scenario {

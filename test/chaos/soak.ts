@@ -3,13 +3,13 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { digestText } from '../support/hashing_recogniser.ts';
 import { PacketMutator } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';
 import { fetchSample, fetchWorkers } from '../support/real_server.ts';
 import { speak, writeScripts, type Hearing, type Script } from './crowd.ts';
+import { expectedDigests } from './digest_crowd.ts';
 import { percentile, type Outcome, type Scenario } from './scenario.ts';
-import { compare, expectedOf } from './undisturbed.ts';
+import { compare } from './undisturbed.ts';
 import { Verdict } from './verdict.ts';
 import { sendSignal } from './worker_deaths.ts';
 
@@ -48,7 +48,7 @@ async function soak(minutes: number, seed: number): Promise<Outcome> {
   const verdict = new Verdict();
   const scripts = damage(await writeScripts(PEOPLE, ROUND_MS), seededRandom(seed));
   // What damage does to the audio is the same every time, so that the texts are known all the same.
-  const expected = await expectedOf(scripts, (pcm) => Promise.resolve({ text: digestText(pcm) }));
+  const expected = await expectedDigests(scripts);
   const server = await SoakServer.start();
   const rounds = Math.max(2, Math.round((minutes * 60_000) / ROUND_MS));
   const totals = { utterances: 0, lost: 0, repeated: 0, wrong: 0 };

@@ -3,7 +3,7 @@ import type { TrackSettings } from '../../pipeline/audio_messages.ts';
 import type { AudioTrack } from '../../pipeline/audio_pool.ts';
 import type { Hypothesis, TrackEvent } from '../../pipeline/contracts.ts';
 import { AudioSpan } from '../../pipeline/audio_span.ts';
-import { LocalAudioPool } from '../support/local_pools.ts';
+import { LocalAudioPool, LocalInferencePool } from '../support/local_pools.ts';
 import type { Hearing, Script } from './crowd.ts';
 
 /** One utterance of the undisturbed run. Positions in whole ms, as finals have them. */
@@ -43,6 +43,16 @@ export async function expectedOf(
     expected.push(utterances);
   }
   return expected;
+}
+
+/** The same with the real model. */
+export async function expectedOfModel(scripts: readonly Script[]): ReturnType<typeof expectedOf> {
+  const pool = await LocalInferencePool.load();
+  try {
+    return await expectedOf(scripts, (pcm) => pool.run({ jobId: 0, pcm, draft: [] }));
+  } finally {
+    await pool.close();
+  }
 }
 
 interface SpokenSpan {

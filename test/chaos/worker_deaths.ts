@@ -2,13 +2,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_MAX_MS } from '../../pipeline/limits.ts';
 import { seededRandom } from '../support/random.ts';
-import { digestText } from '../support/hashing_recogniser.ts';
-import { LocalInferencePool } from '../support/local_pools.ts';
 import { fetchSample, fetchWorkers, startRealServer, type RealServer } from '../support/real_server.ts';
 import { speak, writeScripts, type Hearing, type Script } from './crowd.ts';
-import { startDigestServer } from './digest_crowd.ts';
+import { digestSpeech, startDigestServer, type Speech } from './digest_crowd.ts';
 import { percentile, type Outcome, type Scenario, type Tier } from './scenario.ts';
-import { compare, expectedOf, type ExpectedUtterance } from './undisturbed.ts';
+import { compare, expectedOfModel, type ExpectedUtterance } from './undisturbed.ts';
 import { Verdict } from './verdict.ts';
 import { timeUntil } from './waiting.ts';
 
@@ -102,8 +100,8 @@ export const WORKER_DEATHS: readonly Scenario[] = PLANS.map((plan) => ({
 
 async function runPlan(plan: Plan, tier: Tier, seed: number): Promise<Outcome> {
   const durationMs = plan.durationMs[tier] + QUIET_END_MS;
-  const scripts = await writeScripts(plan.people, durationMs, { complexity: plan.realModel ? 9 : 0 });
-  const expected = await expectedTexts(plan, scripts);
+  const speech = plan.realModel ? modelSpeech : digestSpeech;
+  const { scripts, expected } = await speech(plan.people, durationMs);
   const server = await (plan.realModel
     ? startRealServer({ inferenceWorkers: 1, inferenceSpares: 2 })
     : startDigestServer(MANY_WORKERS));
@@ -122,15 +120,9 @@ async function runPlan(plan: Plan, tier: Tier, seed: number): Promise<Outcome> {
   }
 }
 
-async function expectedTexts(
-  plan: Plan,
-  scripts: readonly Script[],
-): Promise<readonly (readonly ExpectedUtterance[])[]> {
-  if (!plan.realModel) return expectedOf(scripts, (pcm) => Promise.resolve({ text: digestText(pcm) }));
-  const pool = await LocalInferencePool.load();
-  const expected = await expectedOf(scripts, (pcm) => pool.run({ jobId: 0, pcm, draft: [] }));
-  await pool.close();
-  return expected;
+async function modelSpeech(count: number, durationMs: number): Promise<Speech> {
+  const scripts = await writeScripts(count, durationMs);
+  return { scripts, expected: await expectedOfModel(scripts) };
 }
 
 /** The first ten seconds of a script: what people are told when nothing breaks. */

@@ -6,7 +6,7 @@ import { FAKE_DEVICE, fakeDeviceWorker, setDeviceHealth, type DeviceHealth } fro
 import { temporaryFolder, type TemporaryFolder } from '../support/faulty_worker.ts';
 import { pcmMessages } from '../support/marked_speech.ts';
 import { RawClient } from '../support/raw_client.ts';
-import { fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, fetchSample, startRealServer, type RealServer } from '../support/real_server.ts';
 import { concat, silence } from '../support/sound.ts';
 import { synthesise } from '../support/speech.ts';
 
@@ -46,7 +46,7 @@ void describe('device fallback', () => {
   async function start(health: DeviceHealth, inferenceSpares = 0): Promise<RealServer> {
     await setDeviceHealth(healthFile, health);
     server = await startRealServer(
-      { inferenceWorkers: 1, inferenceSpares, audioWorkers: 1, audioSpares: 0 },
+      { ...FEW_WORKERS, inferenceSpares },
       { device: FAKE_DEVICE, workerModules: { inference: fakeDeviceWorker(healthFile) } },
     );
     return server;
@@ -109,10 +109,7 @@ void describe('device fallback', () => {
   });
 
   it('[FLT5] real workers on a device without its provider: the reason is told, and the CPU serves', async () => {
-    server = await startRealServer(
-      { inferenceWorkers: 1, inferenceSpares: 0, audioWorkers: 1, audioSpares: 0 },
-      { device: MISSING_DEVICE },
-    );
+    server = await startRealServer(FEW_WORKERS, { device: MISSING_DEVICE });
     const { status, reasons } = await readiness(server);
     assert.equal(status, 'degraded');
     assert.match(reasons.join(), /provider|backend|library/i);

@@ -20,7 +20,7 @@ import { missingPrometheus, RealPrometheus } from '../observe/prometheus.ts';
 import { FAKE_DEVICE, fakeDeviceWorker, setDeviceHealth } from '../support/fake_device.ts';
 import { faultyWorker, temporaryFolder, upload } from '../support/faulty_worker.ts';
 import { WebSocket } from 'ws';
-import { fetchWorkers, startRealServer, type RealServer } from '../support/real_server.ts';
+import { FEW_WORKERS, fetchWorkers, startRealServer, type RealServer } from '../support/real_server.ts';
 import { selfSigned } from '../support/self_signed.ts';
 
 const ROOT = new URL('../../../', import.meta.url);
@@ -225,7 +225,7 @@ async function startSickServer(folder: string): Promise<RealServer> {
   return startRealServer(
     {
       ...{ ...paths, crashDir: join(paths.tlsCert, 'crashes'), maxSessionsPerIp: 100 },
-      ...{ inferenceWorkers: 1, inferenceSpares: 0, audioWorkers: 1, audioSpares: 0 },
+      ...FEW_WORKERS,
     },
     { device: FAKE_DEVICE, workerModules: { inference: fakeDeviceWorker(healthFile) } },
   );

@@ -36,17 +36,15 @@ async function load(
   return { status, stdout, stderr };
 }
 
-/** Each of them waits for what takes its time, at once. */
+/** They spend their time in waiting, so they wait at once. */
 void describe('earwitness load', { concurrency: 6 }, () => {
   let folder: string;
   let tones: Awaited<ReturnType<typeof toneFolder>>;
   let server: StubServer;
-  let common: readonly string[];
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'earwitness-load-'));
     tones = await toneFolder(TEXTS);
     server = await StubServer.start({ texts: TEXTS, delayMsOf: () => 200 });
-    common = argsFor(server);
   });
   after(async () => {
     await server.close();
@@ -60,7 +58,7 @@ void describe('earwitness load', { concurrency: 6 }, () => {
 
   it('[LOAD24] prints the report, writes it as JSON and as a page, and its status is that of the assertions', async () => {
     const [json, html] = [join(folder, 'report.json'), join(folder, 'report.html')];
-    const args = [...common, '--sessions', '2', '--duration', '4s', '--talk-ratio', '0.5'];
+    const args = [...argsFor(server), '--sessions', '2', '--duration', '4s', '--talk-ratio', '0.5'];
     const kept = await load([...args, '--assert', 'true_end_p95<10s,lost=0', '--json', json, '--html', html]);
     assert.equal(kept.status, 0, kept.stderr);
     assert.match(kept.stderr, /^earwitness: the load goes to ws:\/\/127\.0\.0\.1:\d+ \(this machine\)\n$/);
@@ -146,7 +144,7 @@ void describe('earwitness load', { concurrency: 6 }, () => {
 
   it('[LOAD27] Ctrl-C ends it with the report of what was done, and status 130', async () => {
     const args = [
-      ...common,
+      ...argsFor(server),
       '--sessions',
       '2',
       '--duration',

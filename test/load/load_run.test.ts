@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { WebSocketServer } from 'ws';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { LOAD_INTERRUPTED_FINISH_MAX_MS } from '../../pipeline/limits.ts';
 import { Latencies } from '../../server/load/latencies.ts';
 import type { LoadPlan } from '../../server/load/load_plan.ts';
@@ -61,6 +61,24 @@ void describe('a load test against a server that answers when it is told to', ()
     return server;
   }
 
+  /** A server that is ready at once, and then does with the nth connection what it is told to. */
+  async function startBare(
+    test: TestContext,
+    serve: (socket: WebSocket, nth: number) => void,
+  ): Promise<Pick<StubServer, 'url'>> {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    test.after(() => {
+      server.close();
+    });
+    let connectionCount = 0;
+    server.on('connection', (socket) => {
+      socket.send('{"type":"ready","sessionId":"one"}');
+      serve(socket, connectionCount++);
+    });
+    await once(server, 'listening');
+    return { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  }
+
   it('[LOAD7] percentiles are right within 2 ms or 2 %', async (test) => {
     // 200 to 392 ms, no two alike, in no order.
     const server = await startStub(test, { delayMsOf: (nth) => 200 + ((nth * 37) % 97) * 2 });
@@ -79,17 +97,31 @@ void describe('a load test against a server that answers when it is told to', ()
 
   it('[LOAD8] a server that stands still shows as latency, not as fewer samples', async (test) => {
     const server = await startStub(test);
+    const undisturbed = await runLoad(planOf(server));
     const running = runLoad(planOf(server));
-    const undisturbedRun = runLoad(planOf(await startStub(test)));
     await pause(3_000);
     await server.stall(2_500);
-    const [stalled, undisturbed] = await Promise.all([running, undisturbedRun]);
+    const stalled = await running;
     assertNoFaults(stalled);
     assert.equal(stalled.sentences, undisturbed.sentences);
     assert.equal(stalled.latencyMs.trueEnd.count, undisturbed.latencyMs.trueEnd.count);
     assert.ok(undisturbed.latencyMs.trueEnd.max < 600, `undisturbed ${undisturbed.latencyMs.trueEnd.max} ms`);
     // Six people who speak half of the time: somebody ends a sentence in the first second of the standstill.
     assert.ok(stalled.latencyMs.trueEnd.max > 1_500, `stalled ${stalled.latencyMs.trueEnd.max} ms`);
+  });
+
+  it('[LOAD11] stages: sessions begin and end as the load goes up and down', async (test) => {
+    const server = await startStub(test);
+    const stages = [
+      { sessionCount: 2, rampMs: 0, holdMs: 2_000 },
+      { sessionCount: 5, rampMs: 500, holdMs: 2_500 },
+      { sessionCount: 1, rampMs: 0, holdMs: 2_000 },
+    ];
+    const report = await runLoad(planOf(server, { stages }));
+    assertNoFaults(report);
+    assert.equal(report.sessions.peak, 5);
+    const counts = report.moments.map(({ sessionCount }) => sessionCount);
+    assert.deepEqual([counts[0], counts[4], counts[6]], [2, 5, 1]);
   });
 
   it('[LOAD31] a process that ends while nobody asks it ends the load, and is told', async (test) => {
@@ -128,31 +160,20 @@ void describe('a load test against a server that answers when it is told to', ()
   });
 
   it('[LOAD30] a message of an unknown type is passed over, one that makes no sense fails its session', async (test) => {
-    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
-    test.after(() => {
-      server.close();
-    });
-    let connectionCount = 0;
-    server.on('connection', (socket) => {
-      const said = connectionCount++ === 0 ? '{"type":"weather"}' : 'hello';
-      for (const text of ['{"type":"ready","sessionId":"one"}', said]) socket.send(text);
+    const server = await startBare(test, (socket, nth) => {
+      socket.send(nth === 0 ? '{"type":"weather"}' : 'hello');
       socket.on('message', (_, isBinary) => {
         if (!isBinary) socket.send('{"type":"done"}');
       });
     });
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const report = await runLoad({
-      ...{ url: `ws://127.0.0.1:${port}`, dialect: 'native', encoding: 'pcm_s16le', talkRatio: 0.5, seed: 1 },
-      ...{ speechDir: tones.path, retriesRefusals: false, processCount: 1 },
-      stages: [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }],
-    });
+    const stages = [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }];
+    const report = await runLoad(planOf(server, { stages }));
     assert.equal(report.sessions.done, 1);
     assert.deepEqual(report.failures, { 'a message that makes no sense': 1 });
   });
 
-  /** These wait for the end of a load, and hold for whatever is late. */
-  void describe('what may be asked at once', { concurrency: 5 }, () => {
+  /** Loads whose reports do not depend on a few milliseconds, at once. */
+  void describe('what may be asked at once', { concurrency: 4 }, () => {
     it('[LOAD9] a session that lost its connection resumes; what it owes shows as latency', async (test) => {
       const server = await startStub(test);
       const running = runLoad(planOf(server));
@@ -181,20 +202,6 @@ void describe('a load test against a server that answers when it is told to', ()
       assert.equal(patient.requests.length, 7);
       // They came late, but end with the others.
       assert.ok(performance.now() - startedAtMs < 8_000);
-    });
-
-    it('[LOAD11] stages: sessions begin and end as the load goes up and down', async (test) => {
-      const server = await startStub(test);
-      const stages = [
-        { sessionCount: 2, rampMs: 0, holdMs: 2_000 },
-        { sessionCount: 5, rampMs: 500, holdMs: 2_500 },
-        { sessionCount: 1, rampMs: 0, holdMs: 2_000 },
-      ];
-      const report = await runLoad(planOf(server, { stages }));
-      assertNoFaults(report);
-      assert.equal(report.sessions.peak, 5);
-      const counts = report.moments.map(({ sessionCount }) => sessionCount);
-      assert.deepEqual([counts[0], counts[4], counts[6]], [2, 5, 1]);
     });
 
     it('[LOAD12] several processes share the sessions, and the report is of all', async (test) => {
@@ -229,20 +236,12 @@ void describe('a load test against a server that answers when it is told to', ()
     });
 
     it('[LOAD14] an interrupt leaves what has ended as it was, and waits no longer for a server that does not answer', async (test) => {
-      const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
-      test.after(() => {
-        server.close();
+      const server = await startBare(test, (socket, nth) => {
+        if (nth === 0) socket.send('hello');
       });
-      let connectionCount = 0;
-      server.on('connection', (socket) => {
-        socket.send('{"type":"ready","sessionId":"one"}');
-        if (connectionCount++ === 0) socket.send('hello');
-      });
-      await once(server, 'listening');
-      const { port } = server.address() as AddressInfo;
       const controller = new AbortController();
       const stages = [{ sessionCount: 2, rampMs: 0, holdMs: 1_000 }];
-      const plan = planOf({ url: `ws://127.0.0.1:${port}` }, { stages });
+      const plan = planOf(server, { stages });
       const running = runLoad(plan, { signal: controller.signal });
       await pause(2_500);
       controller.abort();

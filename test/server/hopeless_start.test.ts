@@ -9,7 +9,7 @@ import type { WorkerExit, WorkerLauncher } from '../../pipeline/worker_process.t
 import { loadConfig, type Config } from '../../server/config.ts';
 import { startServer } from '../../server/gateway.ts';
 import { audioLauncher, inferenceLauncher } from '../../server/workers/worker_launchers.ts';
-import { fetchWorkers, KeptLog } from '../support/real_server.ts';
+import { FEW_WORKERS, fetchWorkers, KeptLog } from '../support/real_server.ts';
 import { weightPath } from '../support/weights.ts';
 
 /** A models folder in which the files of `damaged` are there and wrong; the other models are right. */
@@ -43,7 +43,8 @@ describe('a start that no restart can help', () => {
       const config: Config = {
         ...loadConfig({}).config,
         ...{ host: '127.0.0.1', port: 0, adminPort: 0, keysFile: '', model: DEFAULT_RECOGNISER.id },
-        ...{ audioWorkers: 1, audioSpares: 0, inferenceWorkers: 1, inferenceSpares: 0, maxSessions: 1 },
+        ...FEW_WORKERS,
+        maxSessions: 1,
         ...{ crashDir: join(folder, 'crashes'), quarantineDir: join(folder, 'quarantine') },
         modelsDir: await damagedModelsDir(folder, damaged),
       };

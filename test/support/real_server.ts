@@ -46,10 +46,12 @@ export interface RealServer extends RunningServer {
   readonly log: KeptLog;
 }
 
-/** For those who speak alone, and kill nobody: each process more costs its start. */
+/** Settings for who speaks alone, and needs nobody to take over: each process more costs its start. */
 export const FEW_WORKERS = {
-  ...{ audioWorkers: 1, audioSpares: 0 },
-  ...{ inferenceWorkers: 1, inferenceSpares: 0 },
+  audioWorkers: 1,
+  audioSpares: 0,
+  inferenceWorkers: 1,
+  inferenceSpares: 0,
 } as const;
 
 /** Starts a server with these settings and waits until it is ready. */
