@@ -1,7 +1,7 @@
 /**
- * Finals that wait for a slot: those with the earliest deadlines first, equals in the order they came. One that has
- * cost workers stands behind others that are due soon after it: if it is to blame they do not wait for it, and if it
- * is not, the next death falls on another one.
+ * Finals that wait for a slot. The turn is theirs whose deadline is earliest, among equals theirs who came first. One
+ * whose utterance has cost workers lets those go first that are due soon after it: if it is to blame they do not wait
+ * for it, and if it is not, the next death falls on another one.
  */
 import type { FinalRequest } from './job_requests.ts';
 import { JOB_DEATH_SETBACK_MS } from './limits.ts';
@@ -13,38 +13,45 @@ export interface QueuedFinal {
   readonly strikes: Strikes;
 }
 
-interface Place {
-  readonly final: QueuedFinal;
-  readonly turnAtMs: number;
-}
-
 export class FinalQueue {
-  readonly #places: Place[] = [];
+  /** In the order they came. */
+  readonly #finals: QueuedFinal[] = [];
 
   get count(): number {
-    return this.#places.length;
+    return this.#finals.length;
   }
 
-  /** Since when the one that has waited longest waits; Infinity if none does. */
-  get oldestQueuedAtMs(): number {
-    return this.#places.reduce((oldestAtMs, { final }) => Math.min(oldestAtMs, final.queuedAtMs), Infinity);
+  /** Since when the one that is latest waits for nothing but a slot, which may be in the future; Infinity if none waits. */
+  get oldestWaitAtMs(): number {
+    return this.#finals.reduce(
+      (oldestAtMs, final) => Math.min(oldestAtMs, final.queuedAtMs + setbackMs(final)),
+      Infinity,
+    );
   }
 
   add(final: QueuedFinal): void {
-    const { request, strikes } = final;
-    const turnAtMs = request.deadlineAtMs + strikes.deathCount * JOB_DEATH_SETBACK_MS;
-    const index = this.#places.findIndex((other) => other.turnAtMs > turnAtMs);
-    this.#places.splice(index === -1 ? this.#places.length : index, 0, { final, turnAtMs });
+    this.#finals.push(final);
   }
 
-  /** Takes out the first that may have its turn. */
+  /** Takes out the first that may have its turn. A job of its utterance may have cost a worker since it was added. */
   take(mayRun: (final: QueuedFinal) => boolean): QueuedFinal | undefined {
-    const index = this.#places.findIndex(({ final }) => mayRun(final));
-    return index === -1 ? undefined : this.#places.splice(index, 1)[0]?.final;
+    let first: QueuedFinal | undefined;
+    for (const final of this.#finals)
+      if (mayRun(final) && (first === undefined || turnAtMs(final) < turnAtMs(first))) first = final;
+    if (first !== undefined) this.#finals.splice(this.#finals.indexOf(first), 1);
+    return first;
   }
 
   /** Takes out all of them. */
   clear(): QueuedFinal[] {
-    return this.#places.splice(0).map(({ final }) => final);
+    return this.#finals.splice(0);
   }
+}
+
+function turnAtMs(final: QueuedFinal): number {
+  return final.request.deadlineAtMs + setbackMs(final);
+}
+
+function setbackMs({ strikes }: QueuedFinal): number {
+  return strikes.deathCount * JOB_DEATH_SETBACK_MS;
 }

@@ -16,7 +16,7 @@ export interface JobAudio {
 /** A complete utterance that needs its final text. Exactly one of `done` and `failed` is called, once. */
 export interface FinalRequest {
   readonly audio: JobAudio;
-  /** On the clock: finals are run in the order of it. */
+  /** On the clock: finals are run in the order of it, but for those that have cost workers. */
   readonly deadlineAtMs: number;
   /** False when nobody waits for the text any more; a job that has not begun is then dropped. */
   readonly isWanted: () => boolean;

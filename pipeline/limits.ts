@@ -304,7 +304,7 @@ export const CROWDED_RETRY_AFTER_SECONDS = 6;
 export const JOB_DEATH_MAX_COUNT = 2;
 /** The same where workers without a job died too, so that something else than audio ends them; audio may still be at fault. */
 export const JOB_DEATH_EXCUSED_MAX_COUNT = 8;
-/** For each death on it a final lets those go first that are due by so much later. */
+/** For each death on its utterance a final lets those go first that are due by so much later. */
 export const JOB_DEATH_SETBACK_MS = 5_000;
 /** A session whose audio ends workers again within this time is closed. */
 export const AUDIO_POISON_REPEAT_MS = 10 * 60 * 1_000;

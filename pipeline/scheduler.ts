@@ -1,7 +1,7 @@
 /**
- * Decides which job runs next. Finals before early finals before partials; among finals the earliest deadline; among
- * the others the utterance that has waited longest, always with its newest audio. Nothing waits for a timer while a
- * slot is free and something is due.
+ * Decides which job runs next. Finals before early finals before partials; among finals the earliest deadline, but those
+ * that have cost workers later; among the others the utterance that has waited longest, always with its newest audio.
+ * Nothing waits for a timer while a slot is free and something is due.
  */
 import { samplesToMs } from './audio.ts';
 import type { Cancel, Clock } from './clock.ts';
@@ -84,11 +84,11 @@ export class Scheduler {
   }
 
   /**
-   * Age of the final that has waited longest, in ms; 0 if none waits. Early ones count, those that an utterance which
-   * has ended waits for included.
+   * How long the final that has waited longest has waited, in ms; 0 if none waits. Early ones count, those that an
+   * utterance which has ended waits for included. While a final lets others go first (`FinalQueue`) it does not wait.
    */
   get finalWaitMs(): number {
-    return this.#ageMs(Math.min(this.#oldestQueuedAtMs, ...this.#awaited.values()));
+    return this.#ageMs(Math.min(this.#oldestWaitAtMs, ...this.#awaited.values()));
   }
 
   get finalCount(): number {
@@ -118,9 +118,7 @@ export class Scheduler {
    * finals wait for long where there are no partials to suspend.
    */
   get isOverloaded(): boolean {
-    return (
-      this.#ageMs(this.#oldestQueuedAtMs) > (this.#isSuspended ? FINAL_OBJECTIVE_MS : FINAL_WAIT_FULL_MS)
-    );
+    return this.#ageMs(this.#oldestWaitAtMs) > (this.#isSuspended ? FINAL_OBJECTIVE_MS : FINAL_WAIT_FULL_MS);
   }
 
   /** Time that jobs of each kind have held slots since the start; a job counts when it ends. */
@@ -213,12 +211,12 @@ export class Scheduler {
   }
 
   #ageMs(sinceMs: number): number {
-    return sinceMs === Infinity ? 0 : this.#options.clock.nowMs() - sinceMs;
+    return Math.max(0, this.#options.clock.nowMs() - sinceMs);
   }
 
   /** Since when the final, early or not, that has waited longest for a slot waits; Infinity if none does. */
-  get #oldestQueuedAtMs(): number {
-    let oldestAtMs = this.#finals.oldestQueuedAtMs;
+  get #oldestWaitAtMs(): number {
+    let oldestAtMs = this.#finals.oldestWaitAtMs;
     for (const queued of this.#sources.values())
       if (isAskable(queued)) oldestAtMs = Math.min(oldestAtMs, queued.hurriedAtMs);
     return oldestAtMs;

@@ -32,7 +32,12 @@ const CATCH_UP_MAX_MS = 30_000;
 const RETURN_MAX_MS = 60_000;
 
 export const GATEWAY_DEATHS: readonly Scenario[] = [
-  { id: 'R-11', title: 'gateway SIGKILL, client resumes', load: 'machine', run: killAgainAndAgain },
+  {
+    id: 'R-11',
+    title: 'gateway SIGKILL (few workers), client resumes',
+    load: 'machine',
+    run: killAgainAndAgain,
+  },
 ];
 
 async function killAgainAndAgain(tier: Tier): Promise<Outcome> {

@@ -2,7 +2,8 @@
  * Throws damaged containers at the decoders: `node dist/test/fuzz/container_fuzz_main.js --streams 100000 --seed 1`.
  * Ends with status 1 if a decoder threw, gave more audio than its bytes can hold, kept more than a page or a block, took
  * more than 50 ms of processor time for a stream every time it was tried, gave other audio for another cut or after a
- * restore, or if memory grew by more than 20 MB after the first tenth.
+ * restore, or if memory grew by more than 20 MB after the first tenth, what is live at all or what is resident steadily.
+ * What is reported has the number of its stream: the same seed makes it again.
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -12,7 +13,7 @@ import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { cutInto } from '../support/containers.ts';
 import { ContainerMutator, type MutatedStream } from '../support/container_mutator.ts';
 import { seededRandom } from '../support/random.ts';
-import { growthBytes, residentBytes } from './resident_memory.ts';
+import { sampleMemory, trendOf, type MemorySample } from './process_memory.ts';
 
 const DECODE_MAX_MS = 50;
 const DECODE_TRIES = 5;
@@ -33,10 +34,14 @@ interface Row {
   maxMs: number;
 }
 
-interface SlowStream {
-  readonly stream: MutatedStream;
-  readonly messages: readonly Uint8Array[];
+interface Stream extends MutatedStream {
+  readonly index: number;
   readonly format: AudioFormat;
+}
+
+interface SlowStream {
+  readonly stream: Stream;
+  readonly messages: readonly Uint8Array[];
 }
 
 interface Heard {
@@ -48,7 +53,7 @@ interface Heard {
 class Fuzzer {
   readonly rows = new Map<string, Row>();
   readonly violations: string[] = [];
-  readonly #slow: SlowStream[] = [];
+  #slow: SlowStream[] = [];
   readonly #factory: AudioDecoderFactory;
   readonly #mutator: ContainerMutator;
 
@@ -58,46 +63,48 @@ class Fuzzer {
   }
 
   run(from: number, to: number): void {
-    for (let i = from; i < to; i++) {
-      const stream = this.#mutator.next();
+    for (let index = from; index < to; index++) {
+      const mutated = this.#mutator.next();
       // What is named is mostly something else, and then refused at once.
       const encoding = this.#mutator.below(4) === 0 ? this.#mutator.pick(ENCODINGS) : 'auto';
-      const format: AudioFormat = { encoding, sampleRateHz: 16_000, channels: 1 };
+      const stream = { ...mutated, index, format: { encoding, sampleRateHz: 16_000, channels: 1 } };
       try {
-        this.#judge(stream, format, i % REPEAT_STREAMS === 0);
+        this.#judge(stream, index % REPEAT_STREAMS === 0);
       } catch (error) {
-        this.#report(String(error), stream, format);
+        this.#report(String(error), stream);
       }
     }
+    this.#judgeSlow();
   }
 
   /**
-   * Tries those again that took long, when the run is over: collecting garbage, compiling, and what the machine does for
+   * Tries those again that took long, when others have been: collecting garbage, compiling, and what the machine does for
    * others cost the process time too; what is the stream's fault happens every time.
    */
-  judgeSlow(): void {
-    for (const { stream, messages, format } of this.#slow) {
+  #judgeSlow(): void {
+    for (const { stream, messages } of this.#slow) {
       const tries = Array.from(
         { length: DECODE_TRIES },
-        () => this.#timed(() => this.#decode(messages, format)).ms,
+        () => this.#timed(() => this.#decode(messages, stream.format)).ms,
       );
       const leastMs = Math.min(...tries);
-      if (leastMs > DECODE_MAX_MS) this.#report(`it took ${leastMs.toFixed(1)} ms`, stream, format);
+      if (leastMs > DECODE_MAX_MS) this.#report(`it took ${leastMs.toFixed(1)} ms`, stream);
     }
+    this.#slow = [];
   }
 
-  #judge(stream: MutatedStream, format: AudioFormat, isRepeated: boolean): void {
+  #judge(stream: Stream, isRepeated: boolean): void {
+    const { format } = stream;
     const messages = this.#cut(stream.bytes);
     const { result: heard, ms } = this.#timed(() => this.#decode(messages, format));
-    if (ms > DECODE_MAX_MS) this.#slow.push({ stream, messages, format });
+    if (ms > DECODE_MAX_MS) this.#slow.push({ stream, messages });
     this.#note(stream.kind, heard, ms);
     const samples = heard.pcm.reduce((sum, { length }) => sum + length, 0);
-    if (samples > SAMPLES_PER_BYTE_MAX * stream.bytes.length)
-      this.#report(`${samples} samples`, stream, format);
+    if (samples > SAMPLES_PER_BYTE_MAX * stream.bytes.length) this.#report(`${samples} samples`, stream);
     if (!isRepeated) return;
     const again = this.#decode(this.#cut(stream.bytes), format, true);
     const isSame = heard.reason === again.reason && bytesOf(heard).equals(bytesOf(again));
-    if (!isSame) this.#report('other cuts gave other audio', stream, format);
+    if (!isSame) this.#report('other cuts gave other audio', stream);
   }
 
   /** Messages of one size or of several; byte by byte now and then. */
@@ -146,10 +153,9 @@ class Fuzzer {
     row.maxMs = Math.max(row.maxMs, tookMs);
   }
 
-  #report(what: string, { kind, bytes }: MutatedStream, { encoding }: AudioFormat): void {
-    this.violations.push(
-      `${what}: ${kind} as ${encoding}: ${Buffer.from(bytes).toString('base64').slice(0, 200)}`,
-    );
+  #report(what: string, { index, kind, bytes, format }: Stream): void {
+    const start = Buffer.from(bytes).toString('base64').slice(0, 200);
+    this.violations.push(`${what}: stream ${index}, ${kind} as ${format.encoding}: ${start}`);
   }
 }
 
@@ -169,17 +175,22 @@ const seed = readCount(values.seed, randomInt(2 ** 31));
 console.log(`seed ${seed}, ${streams} streams`);
 const fuzzer = new Fuzzer(await loadDecoderFactory(), new ContainerMutator(seededRandom(seed)));
 const startedAtMs = performance.now();
-const resident: number[] = [];
+const memory: MemorySample[] = [];
 for (let tenth = 0; tenth < 10; tenth++) {
   fuzzer.run(Math.floor((tenth * streams) / 10), Math.floor(((tenth + 1) * streams) / 10));
-  resident.push(residentBytes());
+  memory.push(sampleMemory());
 }
-fuzzer.judgeSlow();
-const grownBytes = Math.round(growthBytes(resident));
-if (grownBytes > GROWTH_MAX_BYTES) fuzzer.violations.push(`memory grew by ${grownBytes} bytes`);
+const grown = {
+  live: (memory.at(-1)?.live ?? 0) - (memory[0]?.live ?? 0),
+  resident: trendOf(memory.map(({ resident }) => resident)),
+};
+for (const [kind, bytes] of Object.entries(grown))
+  if (bytes > GROWTH_MAX_BYTES) fuzzer.violations.push(`${kind} memory grew by ${Math.round(bytes)} bytes`);
 console.table(Object.fromEntries(fuzzer.rows));
-const sign = grownBytes < 0 ? '' : '+';
-console.log(`resident memory ${sign}${(grownBytes / 1e6).toFixed(1)} MB after the first tenth`);
+const [live, resident] = [grown.live, grown.resident].map(
+  (bytes) => `${bytes < 0 ? '' : '+'}${(bytes / 1e6).toFixed(1)} MB`,
+);
+console.log(`resident memory ${resident} after the first tenth, live ${live}`);
 console.log(`${((1_000 * streams) / (performance.now() - startedAtMs)).toFixed(0)} streams/s`);
 for (const violation of fuzzer.violations.slice(0, 20)) console.error(violation);
 console.log(`${fuzzer.violations.length} violations`);

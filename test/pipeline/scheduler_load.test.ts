@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { msToSamples } from '../../pipeline/audio.ts';
-import { FINAL_OBJECTIVE_MS, PARTIAL_INTERVAL_MAX_MS, PARTIAL_SLOT_SHARE } from '../../pipeline/limits.ts';
+import {
+  FINAL_OBJECTIVE_MS,
+  FINAL_WAIT_FULL_MS,
+  JOB_DEATH_SETBACK_MS,
+  PARTIAL_INTERVAL_MAX_MS,
+  PARTIAL_SLOT_SHARE,
+} from '../../pipeline/limits.ts';
 import { partialIntervalMs } from '../../pipeline/partial_interval.ts';
 import { settle } from '../support/fake_clock.ts';
 import { FakeSource, INTERVAL_MS, SchedulerSetting } from '../support/scheduler_setting.ts';
@@ -124,9 +130,58 @@ describe('scheduler: load', () => {
     setting.scheduler.pump();
     assert.equal(setting.started.length, 2);
   });
+
+  it('[SCH47] partials of what is long come rarer, up to one in 0.8 s', async () => {
+    for (const [costMs, nextMs] of [
+      [40, INTERVAL_MS],
+      [80, 800],
+      [400, 800],
+    ] as const) {
+      const setting = new SchedulerSetting();
+      setting.scheduler.addSource(new FakeSource(1));
+      await setting.clock.advance(INTERVAL_MS / 2 + costMs);
+      await setting.succeedAll();
+      await setting.clock.advance(nextMs - costMs - 1);
+      assert.equal(setting.started.length, 1, `too soon after ${costMs} ms`);
+      await setting.clock.advance(1);
+      assert.equal(setting.started.length, 2, `too late after ${costMs} ms`);
+    }
+  });
+
+  it('[SCH34] a final that lets others go first is not late until it has done so', async () => {
+    const setting = new SchedulerSetting();
+    const { scheduler, clock, pool } = setting;
+    setting.final('unlucky', 1);
+    setting.final('a little later', 2, { deadlineInMs: FINAL_OBJECTIVE_MS + JOB_DEATH_SETBACK_MS - 1 });
+    pool.first.fail('worker_died');
+    await settle();
+    assert.deepEqual(setting.started, [1, 2]);
+    await clock.advance(JOB_DEATH_SETBACK_MS);
+    assert.equal(scheduler.finalWaitMs, 0);
+    assert(!scheduler.isOverloaded);
+    await clock.advance(FINAL_WAIT_FULL_MS + 1);
+    assert.equal(scheduler.finalWaitMs, FINAL_WAIT_FULL_MS + 1);
+    assert(scheduler.isOverloaded);
+  });
 });
 
 describe('scheduler: early finals', () => {
+  it('[SCH30] a source in a hurry does not wait for its interval nor for partials, but for finals', async () => {
+    const setting = new SchedulerSetting();
+    const source = new FakeSource(1);
+    setting.scheduler.addSource(source);
+    setting.scheduler.hurry(source);
+    assert.deepEqual(setting.started, [1]);
+    setting.scheduler.hurry(source);
+    setting.final('a', 2);
+    setting.pool.first.succeed(hypothesisOf('one'));
+    await settle();
+    assert.deepEqual(setting.started, [1, 2]);
+    setting.pool.first.succeed(hypothesisOf('a'));
+    await settle();
+    assert.deepEqual(setting.started, [1, 2, 1]);
+  });
+
   it('[SCH30] those in a hurry run before older partials, the longest in a hurry first, once, and not if somebody speaks on', async () => {
     const setting = new SchedulerSetting();
     const { scheduler, clock } = setting;

@@ -3,6 +3,7 @@ import type { TranscriptionError } from '../../pipeline/errors.ts';
 import { FINAL_OBJECTIVE_MS } from '../../pipeline/limits.ts';
 import type { JobAudio, PartialRequest, PartialSource } from '../../pipeline/job_requests.ts';
 import { Scheduler } from '../../pipeline/scheduler.ts';
+import { Strikes } from '../../pipeline/strikes.ts';
 import { FakeClock, settle } from './fake_clock.ts';
 import { RecordingTelemetry } from './recording_telemetry.ts';
 import { hypothesisOf, ScriptedPool } from './scripted_pool.ts';
@@ -11,8 +12,8 @@ import { hypothesisOf, ScriptedPool } from './scripted_pool.ts';
 export const INTERVAL_MS = 500;
 
 /** Audio that can be told apart by its length. */
-function audioOf(samples: number): JobAudio {
-  return { pcm: new Int16Array(samples), draft: [] };
+function audioOf(samples: number, strikes?: Strikes): JobAudio {
+  return { pcm: new Int16Array(samples), draft: [], ...(strikes && { strikes }) };
 }
 
 /** A source whose audio is as long as the test says; undefined while nothing is new. */
@@ -24,6 +25,8 @@ export class FakeSource implements PartialSource {
   isWhole = false;
   /** What it says when a text comes. */
   isWaiting = true;
+  /** Of its utterance. */
+  readonly strikes = new Strikes();
 
   constructor(samples: number) {
     this.samples = samples;
@@ -33,7 +36,7 @@ export class FakeSource implements PartialSource {
     this.askedCount++;
     if (this.samples === undefined) return undefined;
     return {
-      audio: audioOf(this.samples),
+      audio: audioOf(this.samples, this.strikes),
       isWhole: this.isWhole,
       done: ({ text }) => {
         this.texts.push(text);
@@ -42,6 +45,12 @@ export class FakeSource implements PartialSource {
       failed: () => undefined,
     };
   }
+}
+
+interface FinalTraits {
+  readonly deadlineInMs?: number;
+  /** Of the utterance that it ends. */
+  readonly strikes?: Strikes;
 }
 
 /** A scheduler on a pool whose jobs the test settles. */
@@ -66,13 +75,17 @@ export class SchedulerSetting {
   }
 
   /** Submits a final whose audio has so many samples. */
-  final(name: string, samples: number, deadlineInMs = FINAL_OBJECTIVE_MS): void {
+  final(
+    name: string,
+    samples: number,
+    { deadlineInMs = FINAL_OBJECTIVE_MS, strikes }: FinalTraits = {},
+  ): void {
     const note = (outcome: string): void => {
       this.outcomes.set(name, [...(this.outcomes.get(name) ?? []), outcome]);
     };
     this.scheduler.submitFinal({
       isWanted: () => true,
-      audio: audioOf(samples),
+      audio: audioOf(samples, strikes),
       deadlineAtMs: this.clock.nowMs() + deadlineInMs,
       done: (hypothesis) => {
         note(hypothesis.text);
