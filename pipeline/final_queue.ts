@@ -1,7 +1,7 @@
 /**
  * Finals that wait for a slot. The turn is theirs whose deadline is earliest, among equals theirs who came first. One
- * whose utterance has cost workers lets those go first that are due soon after it: if it is to blame they do not wait
- * for it, and if it is not, the next death falls on another one.
+ * whose utterance has cost workers lets those go first that are due soon after it, so that the next death falls on
+ * another one if it is not to blame. One that is condemned costs no slot, and waits for nobody.
  */
 import type { FinalRequest } from './job_requests.ts';
 import { JOB_DEATH_SETBACK_MS } from './limits.ts';
@@ -9,31 +9,35 @@ import type { Strikes } from './strikes.ts';
 
 export interface QueuedFinal {
   readonly request: FinalRequest;
+  /** For this try. */
   readonly queuedAtMs: number;
   readonly strikes: Strikes;
 }
 
 export class FinalQueue {
-  /** In the order they came. */
+  /** In the order they were added. */
   readonly #finals: QueuedFinal[] = [];
 
   get count(): number {
     return this.#finals.length;
   }
 
-  /** Since when the one that is latest waits for nothing but a slot, which may be in the future; Infinity if none waits. */
-  get oldestWaitAtMs(): number {
-    return this.#finals.reduce(
-      (oldestAtMs, final) => Math.min(oldestAtMs, final.queuedAtMs + setbackMs(final)),
-      Infinity,
-    );
+  /**
+   * Since when one of them is late for want of slots; Infinity if there is none. Of its wait for a try, what one death
+   * may cost it is not the load's.
+   */
+  get lateSinceMs(): number {
+    return this.#finals.reduce((sinceMs, { queuedAtMs, strikes }) => {
+      const setbackMs = strikes.deathCount > 0 ? JOB_DEATH_SETBACK_MS : 0;
+      return Math.min(sinceMs, queuedAtMs + setbackMs);
+    }, Infinity);
   }
 
   add(final: QueuedFinal): void {
     this.#finals.push(final);
   }
 
-  /** Takes out the first that may have its turn. A job of its utterance may have cost a worker since it was added. */
+  /** Takes out the first that may have its turn. Jobs of its utterance may have cost workers since it was added. */
   take(mayRun: (final: QueuedFinal) => boolean): QueuedFinal | undefined {
     let first: QueuedFinal | undefined;
     for (const final of this.#finals)
@@ -48,10 +52,6 @@ export class FinalQueue {
   }
 }
 
-function turnAtMs(final: QueuedFinal): number {
-  return final.request.deadlineAtMs + setbackMs(final);
-}
-
-function setbackMs({ strikes }: QueuedFinal): number {
-  return strikes.deathCount * JOB_DEATH_SETBACK_MS;
+function turnAtMs({ request, strikes }: QueuedFinal): number {
+  return strikes.isPoison ? -Infinity : request.deadlineAtMs + strikes.deathCount * JOB_DEATH_SETBACK_MS;
 }

@@ -273,7 +273,7 @@ export const PARTIAL_SOURCE_SHARE = 0.1;
 export const PARTIAL_COST_INTERVAL_MAX_MS = 800;
 /** Weight of the latest partial in the running mean of what partials cost: one that was slow by chance is soon forgotten. */
 export const PARTIAL_COST_WEIGHT_RATIO = 0.25;
-/** Age of a waiting final at which new sessions are refused at once; where partials are suspended, FINAL_OBJECTIVE_MS. */
+/** Wait of a final for a try at which new sessions are refused at once; where partials are suspended, FINAL_OBJECTIVE_MS. */
 export const FINAL_WAIT_FULL_MS = 2 * FINAL_OBJECTIVE_MS;
 /** The load is looked at this often … */
 export const LOAD_SAMPLE_INTERVAL_MS = 250;
@@ -595,6 +595,11 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [HEARTBEAT_INTERVAL_MS * 2, HEARTBEAT_MAX_MS, 'one late heartbeat does not kill a worker'],
   [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
   [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],
+  [
+    (JOB_DEATH_EXCUSED_MAX_COUNT - 1) * JOB_DEATH_SETBACK_MS,
+    FINAL_WAIT_MAX_MS,
+    'a final has its last turn before it is given up',
+  ],
   [BATCH_OBJECTIVE_MS * 2, FINAL_OBJECTIVE_MS, 'a final that waits for a batch is in time'],
   [BATCH_OBJECTIVE_MS, JOB_DEADLINE_MIN_MS, 'a batch is no hang'],
   [BATCH_START_COUNT, BATCH_MAX_COUNT, 'a device can show that it takes more'],

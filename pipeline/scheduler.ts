@@ -84,11 +84,11 @@ export class Scheduler {
   }
 
   /**
-   * How long the final that has waited longest has waited, in ms; 0 if none waits. Early ones count, those that an
-   * utterance which has ended waits for included. While a final lets others go first (`FinalQueue`) it does not wait.
+   * How long the final that has waited longest for this try has waited, in ms; 0 if none waits. Early ones count, those
+   * that an utterance which has ended waits for included. What a death costs its own final is no load (`FinalQueue`).
    */
   get finalWaitMs(): number {
-    return this.#ageMs(Math.min(this.#oldestWaitAtMs, ...this.#awaited.values()));
+    return this.#ageMs(Math.min(this.#lateSinceMs, ...this.#awaited.values()));
   }
 
   get finalCount(): number {
@@ -118,7 +118,7 @@ export class Scheduler {
    * finals wait for long where there are no partials to suspend.
    */
   get isOverloaded(): boolean {
-    return this.#ageMs(this.#oldestWaitAtMs) > (this.#isSuspended ? FINAL_OBJECTIVE_MS : FINAL_WAIT_FULL_MS);
+    return this.#ageMs(this.#lateSinceMs) > (this.#isSuspended ? FINAL_OBJECTIVE_MS : FINAL_WAIT_FULL_MS);
   }
 
   /** Time that jobs of each kind have held slots since the start; a job counts when it ends. */
@@ -214,12 +214,12 @@ export class Scheduler {
     return Math.max(0, this.#options.clock.nowMs() - sinceMs);
   }
 
-  /** Since when the final, early or not, that has waited longest for a slot waits; Infinity if none does. */
-  get #oldestWaitAtMs(): number {
-    let oldestAtMs = this.#finals.oldestWaitAtMs;
+  /** Since when the final, early or not, that has waited longest for a slot is late; Infinity if none waits. */
+  get #lateSinceMs(): number {
+    let sinceMs = this.#finals.lateSinceMs;
     for (const queued of this.#sources.values())
-      if (isAskable(queued)) oldestAtMs = Math.min(oldestAtMs, queued.hurriedAtMs);
-    return oldestAtMs;
+      if (isAskable(queued)) sinceMs = Math.min(sinceMs, queued.hurriedAtMs);
+    return sinceMs;
   }
 
   /** The next final that may run. One whose utterance could cost a worker too many waits for its partial. */
@@ -294,7 +294,7 @@ export class Scheduler {
     }
     if (error instanceof InferenceError && error.retryable && !this.#isClosed) {
       telemetry.count('jobs_total', { kind: 'final', outcome: 'retried' });
-      this.#finals.add(final);
+      this.#finals.add({ ...final, queuedAtMs: this.#options.clock.nowMs() });
       return;
     }
     telemetry.count('jobs_total', { kind: 'final', outcome: 'failed' });

@@ -27,7 +27,7 @@ export interface LoadReading {
   readonly finalSlotMs: number;
   readonly partialSlotMs: number;
   readonly slotCount: number;
-  /** Age of the final that has waited longest. */
+  /** Wait of the final that has waited longest for a try. */
   readonly finalWaitMs: number;
   /** Processor time of the audio workers, all together, and how many of them there are. */
   readonly audioBusyMs: number;

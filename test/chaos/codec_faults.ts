@@ -48,7 +48,7 @@ function fuzzContainers(tier: Tier, seed: number): Promise<Outcome> {
   return fuzz('container_fuzz_main.js', args, streams);
 }
 
-/** glibc gives larger pieces of memory back at once, where it otherwise learns to keep them. */
+/** With it glibc gives larger pieces of memory back at once, where it otherwise learns to keep them. */
 const GIVING_BACK = { MALLOC_MMAP_THRESHOLD_: '65536' };
 
 /** Runs a fuzz program in a process of its own; it says itself what was wrong. */
@@ -65,7 +65,7 @@ async function fuzz(program: string, args: readonly string[], injected: number):
   );
   verdict.expect(isWell && text.includes('\n0 violations'), text.slice(-400));
   verdict.figure(/[\d.]+ \w+\/s/.exec(text)?.[0] ?? 'no rate');
-  for (const [line] of text.matchAll(/[+-][\d.]+ MB after/g)) verdict.figure(line);
+  for (const [line] of text.matchAll(/\w+ memory [+-][\d.]+ MB/g)) verdict.figure(line);
   return verdict.outcome(injected);
 }
 

@@ -9,7 +9,10 @@ const gc = runInNewContext('gc') as () => void;
 export interface MemorySample {
   /** What V8 accounts for: objects, buffers, memories of WebAssembly. The same load leaves it the same within 4 MB. */
   readonly live: number;
-  /** The whole process. What malloc could not give back is in it: steps of up to 200 MB, without any leak. */
+  /**
+   * The whole process, with what malloc keeps for itself: without any leak up to 10 MB more from one time to the next if
+   * `MALLOC_MMAP_THRESHOLD_` is 65536, else glibc learns to keep up to 200 MB.
+   */
   readonly resident: number;
 }
 
@@ -18,15 +21,4 @@ export function sampleMemory(): MemorySample {
   for (let i = 0; i < 3; i++) gc();
   const { heapUsed, external, rss } = process.memoryUsage();
   return { live: heapUsed + external, resident: rss };
-}
-
-/**
- * By how much a quantity grew over samples that were taken at equal distances, told from the median of all pairwise
- * slopes (Theil and Sen): a single step is none.
- */
-export function trendOf(samples: readonly number[]): number {
-  const slopes = samples
-    .flatMap((early, i) => samples.slice(i + 1).map((late, gap) => (late - early) / (gap + 1)))
-    .sort((a, b) => a - b);
-  return (slopes[Math.floor(slopes.length / 2)] ?? 0) * (samples.length - 1);
 }

@@ -98,6 +98,24 @@ describe('scheduler: failures', () => {
     assert.deepEqual(setting.started, [1, 3, 2]);
   });
 
+  it('[SCH34] a final that a partial condemns while it waits is told so at once, and waits for nobody', async () => {
+    const setting = new SchedulerSetting(2);
+    const source = new FakeSource(1);
+    setting.scheduler.addSource(source);
+    await setting.clock.advance(INTERVAL_MS);
+    setting.scheduler.removeSource(source);
+    setting.final('poison', 2, { strikes: source.strikes });
+    for (let samples = 3; samples < 9; samples++) setting.final('good', samples);
+    const [partial, final] = setting.pool.running;
+    final?.fail('worker_died');
+    await settle();
+    assert.equal(setting.outcomes.get('poison'), undefined, 'its partial may yet survive');
+    partial?.fail('worker_died');
+    await settle();
+    assert.deepEqual(setting.outcomes.get('poison'), ['poison']);
+    assert.equal(setting.outcomes.get('good'), undefined, 'of those that came later');
+  });
+
   it('[SCH35] partials of an utterance cost two workers at most, excused or not: the other tries are left to its final', async () => {
     const setting = new SchedulerSetting();
     setting.pool.isDisturbed = true;
@@ -152,7 +170,7 @@ describe('scheduler: failures', () => {
     await setting.clock.advance(10 * INTERVAL_MS);
     assert.deepEqual(setting.started, [1]);
     setting.scheduler.removeSource(source);
-    setting.final('a', 2);
+    setting.final('a', 2, { strikes: source.strikes });
     assert.deepEqual(setting.started, [1, 2]);
     await setting.succeedAll();
     assert.deepEqual(setting.outcomes.get('a'), ['text']);
