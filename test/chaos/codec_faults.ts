@@ -48,17 +48,13 @@ function fuzzContainers(tier: Tier, seed: number): Promise<Outcome> {
   return fuzz('container_fuzz_main.js', args, streams);
 }
 
-/** With it glibc gives larger pieces of memory back at once, where it otherwise learns to keep them. */
-const GIVING_BACK = { MALLOC_MMAP_THRESHOLD_: '65536' };
-
 /** Runs a fuzz program in a process of its own; it says itself what was wrong. */
 async function fuzz(program: string, args: readonly string[], injected: number): Promise<Outcome> {
   const verdict = new Verdict();
   const path = fileURLToPath(new URL(program, FUZZ_FOLDER));
   const { isWell, text } = await new Promise<{ readonly isWell: boolean; readonly text: string }>(
     (resolve) => {
-      const env = { ...process.env, ...GIVING_BACK };
-      execFile(process.execPath, [path, ...args], { env }, (error, stdout, stderr) => {
+      execFile(process.execPath, [path, ...args], (error, stdout, stderr) => {
         resolve({ isWell: error === null, text: `${stdout}${stderr}` });
       });
     },

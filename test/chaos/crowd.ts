@@ -47,7 +47,7 @@ export interface Hearing {
   readonly finals: readonly FinalMessage[];
   readonly latenciesMs: readonly number[];
   readonly endedWell: boolean;
-  /** What the server said before it ended the session, if it did. */
+  /** If it did not: what the server said before it ended the session, or the code of the close. */
   readonly error?: string;
 }
 
@@ -86,29 +86,41 @@ export async function writeScripts(
   });
 }
 
-/** Everybody speaks; resolves when all have their `done`. Packets have absolute times, whatever happened before. */
+/**
+ * Everybody speaks as soon as they are let in, for nobody is kept who is silent for long; resolves when all have their
+ * `done`. Packets have absolute times, whatever happened before.
+ */
 export async function speak(serverUrl: string, scripts: readonly Script[]): Promise<readonly Hearing[]> {
   const url = `${serverUrl.replace('http', 'ws')}/v1/stream?encoding=opus`;
-  const people = await Promise.all(scripts.map((script) => patiently(() => Person.connect(url, script))));
-  const startedAtMs = performance.now();
-  await new Promise<void>((resolve) => {
-    const timer = setInterval(() => {
-      const playedMs = performance.now() - startedAtMs;
-      if (people.map((person) => person.sendUpTo(playedMs)).some(Boolean)) return;
-      clearInterval(timer);
-      resolve();
-    }, 10);
-  });
-  return Promise.all(people.map((person) => person.finish()));
+  const speaking = new Set<Person>();
+  const timer = setInterval(() => {
+    for (const person of speaking) person.sendDue();
+  }, 10);
+  const hear = async (script: Script): Promise<Hearing> => {
+    const person = await patiently(() => Person.connect(url, script));
+    speaking.add(person);
+    await person.hasSpoken;
+    speaking.delete(person);
+    return person.finish();
+  };
+  try {
+    return await Promise.all(scripts.map(hear));
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 class Person {
+  /** Settles when everything is said. */
+  readonly hasSpoken: Promise<void>;
+  #speechDone: () => void = () => undefined;
+  #startedAtMs = 0;
   readonly #script: Script;
   readonly #socket: WebSocket;
   readonly #finals: FinalMessage[] = [];
   readonly #latenciesMs: number[] = [];
   readonly #endedAtMs = new Map<number, number>();
-  readonly #closed: Promise<unknown>;
+  readonly #closed: Promise<number>;
   #sentCount = 0;
   #isDone = false;
   #error: string | undefined;
@@ -116,6 +128,9 @@ class Person {
   private constructor(socket: WebSocket, script: Script) {
     this.#script = script;
     this.#socket = socket;
+    this.hasSpoken = new Promise((resolve) => {
+      this.#speechDone = resolve;
+    });
     this.#closed = new Promise((resolve) => socket.once('close', resolve));
     // A refusal is told to whoever waits for the open socket; a cut connection shows as its close.
     socket.on('error', () => undefined);
@@ -128,17 +143,18 @@ class Person {
     const socket = new WebSocket(url, { perMessageDeflate: false });
     const person = new Person(socket, script);
     await once(socket, 'open');
+    person.#startedAtMs = performance.now();
     return person;
   }
 
-  /** False when everything was said. */
-  sendUpTo(playedMs: number): boolean {
+  sendDue(): void {
     const { packets } = this.#script;
+    const playedMs = performance.now() - this.#startedAtMs;
     for (; this.#sentCount < packets.length; this.#sentCount++) {
-      if ((this.#sentCount + 1) * PACKET_MS > playedMs) return true;
+      if ((this.#sentCount + 1) * PACKET_MS > playedMs) return;
       this.#socket.send(packets[this.#sentCount] ?? new Uint8Array(0));
     }
-    return false;
+    this.#speechDone();
   }
 
   async finish(): Promise<Hearing> {
@@ -146,10 +162,11 @@ class Person {
     const timer = setTimeout(() => {
       this.#socket.terminate();
     }, FINISH_MAX_MS);
-    await this.#closed;
+    const code = await this.#closed;
     clearTimeout(timer);
-    const error = this.#error === undefined ? {} : { error: this.#error };
-    return { finals: this.#finals, latenciesMs: this.#latenciesMs, endedWell: this.#isDone, ...error };
+    const [finals, latenciesMs] = [this.#finals, this.#latenciesMs];
+    if (this.#isDone) return { finals, latenciesMs, endedWell: true };
+    return { finals, latenciesMs, endedWell: false, error: this.#error ?? `close code ${code}` };
   }
 
   #hear(message: ServerMessage): void {

@@ -153,10 +153,8 @@ function judge({ plan, hearings, expected, control, injector, concurrencyExits }
     ...{ max: plan.seenP99MaxMs, unit: 'ms', failsAtRatio: seenFailsAtRatio(plan) },
   });
   verdict.expect(injector.unseenCount === 0, `${injector.unseenCount} deaths were not seen`);
-  verdict.expect(
-    hearings.every(({ endedWell }) => endedWell),
-    'a session did not end with `done`',
-  );
+  for (const { endedWell, error, finals } of hearings)
+    verdict.expect(endedWell, `a session was ended by ${error} after ${finals.length} finals`);
   verdict.expect(
     concurrencyExits === 0,
     'a worker ended by itself: it was handed two jobs at once, or failed',

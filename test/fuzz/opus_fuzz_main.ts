@@ -11,7 +11,7 @@ import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
 import { OPUS_EVIDENCE_COUNT } from '../../pipeline/limits.ts';
 import { encodeStream, makeCorpus, PacketMutator } from '../support/opus_material.ts';
 import { seededRandom } from '../support/random.ts';
-import { sampleMemory } from './process_memory.ts';
+import { residentBytes } from './process_memory.ts';
 
 const OPUS: AudioFormat = { encoding: 'opus', sampleRateHz: 48_000, channels: 1 };
 const DECODE_MAX_MS = 50;
@@ -122,12 +122,12 @@ class Fuzzer {
   churn(count: number): number {
     let warmBytes = 0;
     for (let i = 0; i < count; i++) {
-      if (i === Math.floor(count / 10)) warmBytes = sampleMemory().resident;
+      if (i === Math.floor(count / 10)) warmBytes = residentBytes();
       const decoder = this.#factory.create(OPUS);
       decoder.decode(this.#prelude[i % this.#prelude.length] ?? new Uint8Array(0));
       decoder.close();
     }
-    return sampleMemory().resident - warmBytes;
+    return residentBytes() - warmBytes;
   }
 
   checkGrowth(what: string, bytes: number): void {
@@ -158,9 +158,9 @@ const fuzzer = new Fuzzer(factory, new PacketMutator(makeCorpus(60).flat(), seed
 const startedAtMs = performance.now();
 const warmUp = Math.floor(packets / 10);
 fuzzer.run(0, warmUp);
-const warmBytes = sampleMemory().resident;
+const warmBytes = residentBytes();
 fuzzer.run(warmUp, packets);
-fuzzer.checkGrowth('damaged packets', sampleMemory().resident - warmBytes);
+fuzzer.checkGrowth('damaged packets', residentBytes() - warmBytes);
 const packetsPerSecond = (1_000 * packets) / (performance.now() - startedAtMs);
 fuzzer.checkGrowth(`${churnCount} sessions opened and closed`, fuzzer.churn(churnCount));
 console.table(Object.fromEntries(fuzzer.rows));
