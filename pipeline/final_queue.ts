@@ -1,7 +1,7 @@
 /**
  * Finals that wait for a slot. The turn is theirs whose deadline is earliest, among equals theirs who came first. One
  * whose utterance has cost workers lets those go first that are due soon after it, so that the next death falls on
- * another one if it is not to blame. One that is condemned costs no slot, and waits for nobody.
+ * another one if it is not to blame.
  */
 import type { FinalRequest } from './job_requests.ts';
 import { JOB_DEATH_SETBACK_MS } from './limits.ts';
@@ -24,10 +24,11 @@ export class FinalQueue {
 
   /**
    * Since when one of them is late for want of slots; Infinity if there is none. Of its wait for a try, what one death
-   * may cost it is not the load's.
+   * may cost it is not the load's; nor is what it waits for another job of its utterance.
    */
   get lateSinceMs(): number {
     return this.#finals.reduce((sinceMs, { queuedAtMs, strikes }) => {
+      if (!strikes.allowsFinal) return sinceMs;
       const setbackMs = strikes.deathCount > 0 ? JOB_DEATH_SETBACK_MS : 0;
       return Math.min(sinceMs, queuedAtMs + setbackMs);
     }, Infinity);
@@ -37,13 +38,20 @@ export class FinalQueue {
     this.#finals.push(final);
   }
 
-  /** Takes out the first that may have its turn. Jobs of its utterance may have cost workers since it was added. */
+  /** Takes out the first that may have its turn. Its place may have changed since it was added. */
   take(mayRun: (final: QueuedFinal) => boolean): QueuedFinal | undefined {
     let first: QueuedFinal | undefined;
     for (const final of this.#finals)
       if (mayRun(final) && (first === undefined || turnAtMs(final) < turnAtMs(first))) first = final;
     if (first !== undefined) this.#finals.splice(this.#finals.indexOf(first), 1);
     return first;
+  }
+
+  /** Takes out those that are condemned, also while they waited: they need no turn. */
+  takePoison(): QueuedFinal[] {
+    const poison = this.#finals.filter(({ strikes }) => strikes.isPoison);
+    for (const final of poison) this.#finals.splice(this.#finals.indexOf(final), 1);
+    return poison;
   }
 
   /** Takes out all of them. */
@@ -53,5 +61,5 @@ export class FinalQueue {
 }
 
 function turnAtMs({ request, strikes }: QueuedFinal): number {
-  return strikes.isPoison ? -Infinity : request.deadlineAtMs + strikes.deathCount * JOB_DEATH_SETBACK_MS;
+  return request.deadlineAtMs + strikes.deathCount * JOB_DEATH_SETBACK_MS;
 }

@@ -189,6 +189,7 @@ export class Scheduler {
   pump(): void {
     this.#cancelWake?.();
     if (this.#isClosed) return;
+    for (const { request, strikes } of this.#finals.takePoison()) this.#condemn(request, strikes);
     while (this.#options.pool.freeCount > 0) {
       const final = this.#takeFinal();
       if (final !== undefined) {
@@ -227,12 +228,11 @@ export class Scheduler {
     for (;;) {
       const { idleCount } = this.#options.pool;
       const final = this.#finals.take(
-        ({ strikes }) => strikes.isPoison || (strikes.allowsFinal && (idleCount > 0 || !strikes.isSuspect)),
+        ({ strikes }) => strikes.allowsFinal && (idleCount > 0 || !strikes.isSuspect),
       );
       if (final === undefined) return undefined;
       const { pcm } = final.request.audio;
       if (!final.request.isWanted()) this.#abandon(final.request);
-      else if (final.strikes.isPoison) this.#condemn(final.request, final.strikes);
       // The same audio may have become poison in another session while this one waited.
       else if (this.#poisonMemory.judge(pcm) === 'poison') this.#refuse(final.request);
       else return final;

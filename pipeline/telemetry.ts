@@ -167,7 +167,7 @@ export const METRICS = {
   },
   queue_wait_seconds: {
     kind: 'histogram',
-    help: 'Time from a job being ready to its start on a slot.',
+    help: 'Time from a job being ready to its start on a slot; a job that is tried again counts again.',
     labels: { kind: KINDS },
     buckets: LATENCY_BUCKETS_SECONDS,
   },

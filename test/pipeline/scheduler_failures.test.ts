@@ -98,7 +98,7 @@ describe('scheduler: failures', () => {
     assert.deepEqual(setting.started, [1, 3, 2]);
   });
 
-  it('[SCH34] a final that a partial condemns while it waits is told so at once, and waits for nobody', async () => {
+  it('[SCH34] a final that a partial condemns while it waits is told so at once, and waits for no slot', async () => {
     const setting = new SchedulerSetting(2);
     const source = new FakeSource(1);
     setting.scheduler.addSource(source);
@@ -110,6 +110,7 @@ describe('scheduler: failures', () => {
     final?.fail('worker_died');
     await settle();
     assert.equal(setting.outcomes.get('poison'), undefined, 'its partial may yet survive');
+    setting.pool.slotCount = 1;
     partial?.fail('worker_died');
     await settle();
     assert.deepEqual(setting.outcomes.get('poison'), ['poison']);

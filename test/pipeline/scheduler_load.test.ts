@@ -153,10 +153,12 @@ describe('scheduler: load', () => {
     const { scheduler, clock, pool } = setting;
     pool.isDisturbed = true;
     setting.final('unlucky', 1);
+    const dueAtMs = clock.nowMs() + FINAL_OBJECTIVE_MS;
     for (const turn of [1, 2]) {
-      setting.final('a little later', 10 * turn, {
-        deadlineInMs: FINAL_OBJECTIVE_MS + JOB_DEATH_SETBACK_MS - 1,
-      });
+      // It dies late, which its next wait has nothing to do with.
+      await clock.advance(JOB_DEATH_SETBACK_MS / 2);
+      const setbackMs = turn * JOB_DEATH_SETBACK_MS;
+      setting.final('a little later', 10 * turn, { deadlineInMs: dueAtMs + setbackMs - 1 - clock.nowMs() });
       pool.first.fail('worker_died');
       await settle();
       assert.equal(setting.started.at(-1), 10 * turn);
@@ -170,6 +172,25 @@ describe('scheduler: load', () => {
     await clock.advance(FINAL_WAIT_FULL_MS + 1);
     assert.equal(scheduler.finalWaitMs, FINAL_WAIT_FULL_MS + 1);
     assert(scheduler.isOverloaded, 'although it has cost two workers');
+  });
+
+  it('[SCH43] a final that another job of its utterance could cost its last try waits for that, not for a slot', async () => {
+    const setting = new SchedulerSetting(2);
+    const { scheduler, clock, pool } = setting;
+    const source = new FakeSource(1);
+    scheduler.addSource(source);
+    await clock.advance(INTERVAL_MS);
+    scheduler.removeSource(source);
+    setting.final('a', 2, { strikes: source.strikes });
+    const [partial, final] = pool.running;
+    final?.fail('worker_died');
+    await clock.advance(2 * JOB_DEATH_SETBACK_MS);
+    assert.equal(scheduler.finalCount, 1);
+    assert.equal(scheduler.finalWaitMs, 0);
+    assert(!scheduler.isOverloaded);
+    partial?.succeed(hypothesisOf('x'));
+    await settle();
+    assert.deepEqual(setting.started, [1, 2, 2]);
   });
 });
 

@@ -109,7 +109,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a job whose worker died is forgotten',
     file: 'pipeline/scheduler.js',
-    search: "outcome: 'retried' }); this.#finals.add(final);",
+    search: "outcome: 'retried' }); this.#finals.add({ ...final, queuedAtMs: this.#options.clock.nowMs() });",
     replacement: "outcome: 'retried' });",
   },
   {
