@@ -1,4 +1,6 @@
 /** Bugs that the simulation must find: each is one replacement in one compiled file. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 export interface Mutation {
   readonly name: string;
@@ -227,3 +229,17 @@ export const MUTATIONS: readonly Mutation[] = [
     replacement: 'if (pressure >= bound || index <= current) next = index;',
   },
 ];
+
+/** The file of a build with the bug in it. Throws if the code that it replaces is not there exactly once. */
+export async function mutated(build: string, { file, search, replacement, name }: Mutation): Promise<string> {
+  const parts = (await readFile(join(build, file), 'utf8')).split(anywayLaidOut(search));
+  if (parts.length !== 2)
+    throw new Error(`"${name}": the code is there ${parts.length - 1} times in ${file}`);
+  return parts.join(replacement);
+}
+
+/** Finds code however its lines are broken. */
+function anywayLaidOut(code: string): RegExp {
+  const words = code.split(' ').map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(words.join('\\s+'));
+}

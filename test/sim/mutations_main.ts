@@ -4,13 +4,13 @@
  * planted.
  */
 import { spawn } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { MUTATIONS, type Mutation } from './mutations.ts';
+import { mutated, MUTATIONS, type Mutation } from './mutations.ts';
 
 const { values } = parseArgs({
   options: { seeds: { type: 'string', default: '1000' }, only: { type: 'string', default: '' } },
@@ -29,7 +29,7 @@ interface Verdict {
 
 const wanted = MUTATIONS.filter(({ name }) => name.includes(values.only));
 const planted = new Map<Mutation, string>();
-for (const mutation of wanted) planted.set(mutation, await mutated(mutation));
+for (const mutation of wanted) planted.set(mutation, await mutated(BUILD, mutation));
 const waiting = [...planted];
 let survivorCount = 0;
 await Promise.all(Array.from({ length: availableParallelism() }, lane));
@@ -56,20 +56,6 @@ async function lane(): Promise<void> {
   } finally {
     await rm(root, { recursive: true });
   }
-}
-
-/** The file with the bug in it. Throws if the code that it replaces is not there exactly once. */
-async function mutated({ file, search, replacement, name }: Mutation): Promise<string> {
-  const parts = (await readFile(join(BUILD, file), 'utf8')).split(anywayLaidOut(search));
-  if (parts.length !== 2)
-    throw new Error(`"${name}": the code is there ${parts.length - 1} times in ${file}`);
-  return parts.join(replacement);
-}
-
-/** Finds code however its lines are broken. */
-function anywayLaidOut(code: string): RegExp {
-  const words = code.split(' ').map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(words.join('\\s+'));
 }
 
 /** Where the build's own dependencies are. */
