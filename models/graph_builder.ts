@@ -5,7 +5,16 @@ import { toFloat16 } from './float16.ts';
 const { onnx } = onnxProto;
 
 /** Element types of ONNX tensors (`TensorProto.DataType`). */
-export const ELEMENT = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
+export const ELEMENT = {
+  float: 1,
+  uint8: 2,
+  int8: 3,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+} as const;
 export type ElementType = (typeof ELEMENT)[keyof typeof ELEMENT];
 
 /** A number becomes an `i` attribute, `{ float }` an `f` attribute, an array `ints`, another graph a `g`. */
@@ -151,7 +160,7 @@ export class GraphBuilder {
   /** The graph alone, as it is at present. */
   toGraph(): Onnx.IGraphProto {
     return {
-      name: this.#root === this ? 'moonshine' : 'body',
+      name: this.#root === this ? 'earwitness' : 'body',
       node: this.#nodes,
       initializer: this.#constants,
       input: this.#inputs,

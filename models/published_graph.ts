@@ -1,4 +1,4 @@
-/** Reads weights out of the ONNX graphs that Moonshine publishes. */
+/** Reads weights out of the ONNX graphs that models are published as. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -20,7 +20,7 @@ export interface QuantisedMatrix {
   readonly zeroPoints: Uint8Array;
 }
 
-/** The kernel of a convolution: `dims` are `[outputs, channels, size]`. */
+/** The kernel of a convolution, or another tensor of weights: `dims` of a kernel are `[outputs, channels, size]`. */
 export interface Kernel {
   readonly dims: readonly number[];
   readonly elements: Float32Array;
@@ -120,6 +120,14 @@ export class PublishedGraph {
     const [offset = NaN] = this.floats(`${name}.weight_zero_point`);
     const elements = Float32Array.from(new Int8Array(bytesOf(tensor)), (byte) => byte * scale + offset);
     return { dims: (tensor.dims ?? []).map(Number), elements };
+  }
+
+  /** The float weights that a node writes as a constant, also one in a branch: under the name of its output. */
+  written(output: string): Kernel {
+    const node = this.#nodes.find((each) => each.opType === 'Constant' && each.output?.[0] === output);
+    const tensor = node?.attribute?.[0]?.t;
+    assert(tensor?.dataType === ELEMENT.float, `no node of the graph writes the weights ${output}`);
+    return { dims: (tensor.dims ?? []).map(Number), elements: floatsOf(tensor) };
   }
 
   /** The float weights that the node of this name takes beside its activations. */

@@ -9,6 +9,9 @@ export const SAMPLE_RATE_HZ = 16_000;
 /** Samples in one voice-activity frame: Silero v5 takes exactly 512 samples (32 ms) at 16 kHz. */
 export const FRAME_SAMPLES = 512;
 
+/** Values that the voice detector keeps of a stream: 256 of its recurrent layer, then the last 64 samples. */
+export const VOICE_STATE_VALUES = 256 + 64;
+
 /** `opus`: each message is exactly one Opus packet (RFC 6716). The others are samples, cut anywhere. */
 const BARE_ENCODINGS = ['opus', 'pcm_s16le', 'pcm_f32le', 'mulaw', 'alaw'] as const;
 /** Containers, cut anywhere. `auto` is whichever of them the first bytes tell. */

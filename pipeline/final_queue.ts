@@ -9,7 +9,7 @@ import type { Strikes } from './strikes.ts';
 
 export interface QueuedFinal {
   readonly request: FinalRequest;
-  /** For this try. */
+  /** When it was queued for its present try. */
   readonly queuedAtMs: number;
   readonly strikes: Strikes;
 }
@@ -24,7 +24,7 @@ export class FinalQueue {
 
   /**
    * Since when one of them is late for want of slots; Infinity if there is none. Of its wait for a try, what one death
-   * may cost it is not the load's; nor is what it waits for another job of its utterance.
+   * may cost it is not the load's; while it waits for another job of its utterance it is not late.
    */
   get lateSinceMs(): number {
     return this.#finals.reduce((sinceMs, { queuedAtMs, strikes }) => {
@@ -43,20 +43,24 @@ export class FinalQueue {
     let first: QueuedFinal | undefined;
     for (const final of this.#finals)
       if (mayRun(final) && (first === undefined || turnAtMs(final) < turnAtMs(first))) first = final;
-    if (first !== undefined) this.#finals.splice(this.#finals.indexOf(first), 1);
+    if (first !== undefined) this.#remove(first);
     return first;
   }
 
   /** Takes out those that are condemned, also while they waited: they need no turn. */
   takePoison(): QueuedFinal[] {
     const poison = this.#finals.filter(({ strikes }) => strikes.isPoison);
-    for (const final of poison) this.#finals.splice(this.#finals.indexOf(final), 1);
+    for (const final of poison) this.#remove(final);
     return poison;
   }
 
   /** Takes out all of them. */
   clear(): QueuedFinal[] {
     return this.#finals.splice(0);
+  }
+
+  #remove(final: QueuedFinal): void {
+    this.#finals.splice(this.#finals.indexOf(final), 1);
   }
 }
 

@@ -16,9 +16,9 @@ export interface JobAudio {
 /** A complete utterance that needs its final text. Exactly one of `done` and `failed` is called, once. */
 export interface FinalRequest {
   readonly audio: JobAudio;
-  /** On the clock: finals are run in the order of it, but for those that have cost workers. */
+  /** On the clock: finals are run in the order of it, but for those whose utterance has cost workers. */
   readonly deadlineAtMs: number;
-  /** False when nobody waits for the text any more; a job that has not begun is then dropped. */
+  /** False when nobody waits for the text any more; a job that has not begun is then dropped, condemned or not. */
   readonly isWanted: () => boolean;
   /** A slot has taken it; called again when it is run again. */
   readonly started?: () => void;

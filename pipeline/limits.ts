@@ -596,9 +596,9 @@ const RELATIONS: readonly (readonly [lower: number, higher: number, why: string]
   [POISON_HEAD_MS, UTTERANCE_MIN_MS, 'most utterances are longer than what they are known by'],
   [JOB_DEATH_MAX_COUNT, JOB_DEATH_EXCUSED_MAX_COUNT, 'an excuse gives more tries'],
   [
-    (JOB_DEATH_EXCUSED_MAX_COUNT - 1) * JOB_DEATH_SETBACK_MS,
+    RECORDED_FINAL_OBJECTIVE_MS + (JOB_DEATH_EXCUSED_MAX_COUNT - 1) * JOB_DEATH_SETBACK_MS,
     FINAL_WAIT_MAX_MS,
-    'a final has its last turn before it is given up',
+    'on its last try a final goes before those that come when it is given up',
   ],
   [BATCH_OBJECTIVE_MS * 2, FINAL_OBJECTIVE_MS, 'a final that waits for a batch is in time'],
   [BATCH_OBJECTIVE_MS, JOB_DEADLINE_MIN_MS, 'a batch is no hang'],

@@ -1,6 +1,7 @@
 /**
- * Decides which job runs next. Finals before early finals before partials; among finals the earliest deadline, but those
- * that have cost workers later; among the others the utterance that has waited longest, always with its newest audio.
+ * Decides which job runs next. Finals before early finals before partials; among finals the earliest deadline, but later
+ * those whose utterance has cost workers; among the others the utterance that has waited longest, always with its newest
+ * audio.
  * Nothing waits for a timer while a slot is free and something is due.
  */
 import { samplesToMs } from './audio.ts';
@@ -84,7 +85,7 @@ export class Scheduler {
   }
 
   /**
-   * How long the final that has waited longest for this try has waited, in ms; 0 if none waits. Early ones count, those
+   * How long the final that has waited longest for its present try has waited, in ms; 0 if none waits. Early ones count, those
    * that an utterance which has ended waits for included. What a death costs its own final is no load (`FinalQueue`).
    */
   get finalWaitMs(): number {
@@ -244,8 +245,9 @@ export class Scheduler {
     failed(new InferenceError('unavailable', 'nobody waits for it any more'));
   }
 
-  #condemn({ audio, failed }: FinalRequest, strikes: Strikes): void {
-    this.#options.telemetry.count('jobs_total', { kind: 'final', outcome: 'failed' });
+  #condemn({ audio, isWanted, failed }: FinalRequest, strikes: Strikes): void {
+    const outcome = isWanted() ? 'failed' : 'aborted';
+    this.#options.telemetry.count('jobs_total', { kind: 'final', outcome });
     this.#poisonMemory.condemn(audio.pcm, strikes.deathCount);
     failed(new InferenceError('poison', 'workers ended on this audio; it is not tried again'));
   }
@@ -424,6 +426,8 @@ export class Scheduler {
   }
 
   #armWake(): void {
+    // Who is told of a failure may have had it armed already.
+    this.#cancelWake?.();
     let dueAtMs = Infinity;
     for (const queued of this.#sources.values())
       if (isAskable(queued)) dueAtMs = Math.min(dueAtMs, queued.dueAtMs);

@@ -1,29 +1,20 @@
-/** Silero VAD v5 (github.com/snakers4/silero-vad, MIT) as a voice detector on ONNX Runtime. */
+/** Silero VAD v5 as a voice detector on ONNX Runtime. */
 import assert from 'node:assert/strict';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { FRAME_SAMPLES, SAMPLE_RATE_HZ } from '../pipeline/audio.ts';
+import { FRAME_SAMPLES, VOICE_STATE_VALUES } from '../pipeline/audio.ts';
 import type { VoiceDetector, VoiceState } from '../pipeline/contracts.ts';
 import { InferenceError } from '../pipeline/errors.ts';
 import { VOICE_BATCH_MAX_COUNT } from '../pipeline/limits.ts';
 
-/** Samples of the frame before that the model reads ahead of each frame. */
-const CONTEXT_SAMPLES = 64;
-/** What the model reads of one stream: context, then frame. */
-const ROW_SAMPLES = CONTEXT_SAMPLES + FRAME_SAMPLES;
-/** The model's recurrent state is `[2, batch, 128]`: hidden, then cell values of an LSTM. */
-const LAYER_VALUES = 128;
-const RECURRENT_VALUES = 2 * LAYER_VALUES;
-
-/** What is needed to load the detector. `threads` is the count of threads one run may use, ≥ 1. */
+/** A graph of the detector as `readSileroGraph` makes it. `threads` is the count of threads one run may use, ≥ 1. */
 export interface SileroOptions {
-  readonly modelPath: string;
+  readonly graph: Uint8Array;
   readonly threads: number;
 }
 
 /**
  * Session options for a worker process: no thread spins, because the worker next door needs the core. The memory
- * pattern is off because it is planned anew for every batch size. `all` is not only the fastest level: below it
- * (`disabled`) a stream's probabilities differ in their last bits between batch sizes, and replays need them equal.
+ * pattern is off because it is planned anew for every batch size.
  */
 function sessionOptions(threads: number): InferenceSession.SessionOptions {
   return {
@@ -42,9 +33,9 @@ function sessionOptions(threads: number): InferenceSession.SessionOptions {
  * Loads the detector, which then holds the model in native memory until `close`.
  * Throws `InferenceError` (`internal`) if the model cannot be loaded.
  */
-export async function loadSilero({ modelPath, threads }: SileroOptions): Promise<VoiceDetector> {
+export async function loadSilero({ graph, threads }: SileroOptions): Promise<VoiceDetector> {
   try {
-    return new Silero(await InferenceSession.create(modelPath, sessionOptions(threads)));
+    return new Silero(await InferenceSession.create(graph, sessionOptions(threads)));
   } catch (cause) {
     throw new InferenceError('internal', 'cannot load the voice detector', { cause });
   }
@@ -52,8 +43,8 @@ export async function loadSilero({ modelPath, threads }: SileroOptions): Promise
 
 /** The tensors of a run of one batch size: views of the buffers that all batch sizes share. */
 interface BatchTensors {
-  readonly feeds: Readonly<Record<'input' | 'state' | 'sr', Tensor>>;
-  readonly fetches: Readonly<Record<'output' | 'stateN', Tensor>>;
+  readonly feeds: Readonly<Record<'frames' | 'states', Tensor>>;
+  readonly fetches: Readonly<Record<'probabilities' | 'next_states', Tensor>>;
 }
 
 /** The streams of one call, and where in it the run at hand begins. */
@@ -66,11 +57,10 @@ interface Batch {
 
 class Silero implements VoiceDetector {
   readonly #session: InferenceSession;
-  readonly #rows = new Float32Array(VOICE_BATCH_MAX_COUNT * ROW_SAMPLES);
-  readonly #recurrent = new Float32Array(VOICE_BATCH_MAX_COUNT * RECURRENT_VALUES);
-  readonly #nextRecurrent = new Float32Array(VOICE_BATCH_MAX_COUNT * RECURRENT_VALUES);
+  readonly #frames = new Int16Array(VOICE_BATCH_MAX_COUNT * FRAME_SAMPLES);
+  readonly #states = new Float32Array(VOICE_BATCH_MAX_COUNT * VOICE_STATE_VALUES);
+  readonly #nextStates = new Float32Array(VOICE_BATCH_MAX_COUNT * VOICE_STATE_VALUES);
   readonly #probabilities = new Float32Array(VOICE_BATCH_MAX_COUNT);
-  readonly #sampleRate = new Tensor('int64', BigInt64Array.of(BigInt(SAMPLE_RATE_HZ)), []);
   /** By batch size; made at its first use. */
   readonly #tensors = new Map<number, BatchTensors>();
   #life: 'idle' | 'running' | 'closed' = 'idle';
@@ -80,7 +70,7 @@ class Silero implements VoiceDetector {
   }
 
   createState(): VoiceState {
-    return new Float32Array(RECURRENT_VALUES + CONTEXT_SAMPLES);
+    return new Float32Array(VOICE_STATE_VALUES);
   }
 
   /** A call is run in parts of at most `VOICE_BATCH_MAX_COUNT`; if one fails, the states of those before it have advanced. */
@@ -125,50 +115,32 @@ class Silero implements VoiceDetector {
     for (let i = 0; i < count; i++) {
       const [frame, state] = [frames[first + i], states[first + i]];
       assert(frame?.length === FRAME_SAMPLES, 'a frame is 512 samples');
-      assert(state?.length === RECURRENT_VALUES + CONTEXT_SAMPLES, 'a state is one of createState');
-      const row = i * ROW_SAMPLES;
-      this.#rows.set(state.subarray(RECURRENT_VALUES), row);
-      for (let j = 0; j < FRAME_SAMPLES; j++) {
-        this.#rows[row + CONTEXT_SAMPLES + j] = (frame[j] ?? 0) / 32_768;
-      }
-      this.#recurrent.set(state.subarray(0, LAYER_VALUES), i * LAYER_VALUES);
-      this.#recurrent.set(state.subarray(LAYER_VALUES, RECURRENT_VALUES), (count + i) * LAYER_VALUES);
+      assert(state?.length === VOICE_STATE_VALUES, 'a state is one of createState');
+      this.#frames.set(frame, i * FRAME_SAMPLES);
+      this.#states.set(state, i * VOICE_STATE_VALUES);
     }
   }
 
   #scatter({ states, first, count }: Batch): void {
     for (let i = 0; i < count; i++) {
-      const state = states[first + i];
-      assert(state);
-      const [hidden, cell] = [i * LAYER_VALUES, (count + i) * LAYER_VALUES];
-      const rowEnd = (i + 1) * ROW_SAMPLES;
-      state.set(this.#nextRecurrent.subarray(hidden, hidden + LAYER_VALUES));
-      state.set(this.#nextRecurrent.subarray(cell, cell + LAYER_VALUES), LAYER_VALUES);
-      state.set(this.#rows.subarray(rowEnd - CONTEXT_SAMPLES, rowEnd), RECURRENT_VALUES);
+      const from = i * VOICE_STATE_VALUES;
+      states[first + i]?.set(this.#nextStates.subarray(from, from + VOICE_STATE_VALUES));
     }
   }
 
   #tensorsFor(count: number): BatchTensors {
     const known = this.#tensors.get(count);
     if (known !== undefined) return known;
-    const view = (values: Float32Array, dims: readonly number[]): Tensor =>
-      new Tensor(
-        'float32',
-        values.subarray(
-          0,
-          dims.reduce((product, dim) => product * dim, 1),
-        ),
-        dims,
-      );
+    const floats = (values: Float32Array, width: number): Tensor =>
+      new Tensor('float32', values.subarray(0, count * width), [count, width]);
     const made: BatchTensors = {
       feeds: {
-        input: view(this.#rows, [count, ROW_SAMPLES]),
-        state: view(this.#recurrent, [2, count, LAYER_VALUES]),
-        sr: this.#sampleRate,
+        frames: new Tensor('int16', this.#frames.subarray(0, count * FRAME_SAMPLES), [count, FRAME_SAMPLES]),
+        states: floats(this.#states, VOICE_STATE_VALUES),
       },
       fetches: {
-        output: view(this.#probabilities, [count, 1]),
-        stateN: view(this.#nextRecurrent, [2, count, LAYER_VALUES]),
+        probabilities: floats(this.#probabilities, 1),
+        next_states: floats(this.#nextStates, VOICE_STATE_VALUES),
       },
     };
     this.#tensors.set(count, made);

@@ -1,8 +1,10 @@
 /** The audio worker process: `node audio_worker_main.js <AudioWorkerSettings as JSON>`, started by the gateway. */
+import { readSileroGraph } from '../../models/silero_graph.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { loadDecoderFactory } from '../../pipeline/codecs/decoders.ts';
+import type { VoiceDetector } from '../../pipeline/contracts.ts';
 import { SILERO_SEGMENTERS } from '../../vad/segmenter.ts';
 import { loadSilero } from '../../vad/silero.ts';
 import { loadedOrExit } from './hopeless_start.ts';
@@ -18,6 +20,8 @@ const channel = openWorkerChannel<AudioReply>({
   },
   exit,
 });
+const loadDetector = async (): Promise<VoiceDetector> =>
+  loadSilero({ graph: await readSileroGraph(settings.vadModelPath), threads: 1 });
 const [decoders, detector] = await Promise.all([
   loadDecoderFactory({
     onOpusRebuilt: (cause) => {
@@ -25,7 +29,7 @@ const [decoders, detector] = await Promise.all([
       worker.noteOpusTrap();
     },
   }),
-  loadedOrExit(loadSilero({ modelPath: settings.vadModelPath, threads: 1 }), exit),
+  loadedOrExit(loadDetector(), exit),
 ]);
 const worker = new AudioWorker({
   parts: { decoders, detector, segmenters: SILERO_SEGMENTERS },

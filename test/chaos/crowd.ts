@@ -92,28 +92,28 @@ export async function writeScripts(
  */
 export async function speak(serverUrl: string, scripts: readonly Script[]): Promise<readonly Hearing[]> {
   const url = `${serverUrl.replace('http', 'ws')}/v1/stream?encoding=opus`;
-  const speaking = new Set<Person>();
+  const speaking = new Map<Person, () => void>();
   const timer = setInterval(() => {
-    for (const person of speaking) person.sendDue();
+    for (const [person, hasSpoken] of speaking) {
+      if (!person.sendDue()) continue;
+      speaking.delete(person);
+      hasSpoken();
+    }
   }, 10);
   const hear = async (script: Script): Promise<Hearing> => {
     const person = await patiently(() => Person.connect(url, script));
-    speaking.add(person);
-    await person.hasSpoken;
-    speaking.delete(person);
+    await new Promise<void>((hasSpoken) => speaking.set(person, hasSpoken));
     return person.finish();
   };
   try {
     return await Promise.all(scripts.map(hear));
   } finally {
     clearInterval(timer);
+    for (const person of speaking.keys()) person.leave();
   }
 }
 
 class Person {
-  /** Settles when everything is said. */
-  readonly hasSpoken: Promise<void>;
-  #speechDone: () => void = () => undefined;
   #startedAtMs = 0;
   readonly #script: Script;
   readonly #socket: WebSocket;
@@ -128,9 +128,6 @@ class Person {
   private constructor(socket: WebSocket, script: Script) {
     this.#script = script;
     this.#socket = socket;
-    this.hasSpoken = new Promise((resolve) => {
-      this.#speechDone = resolve;
-    });
     this.#closed = new Promise((resolve) => socket.once('close', resolve));
     // A refusal is told to whoever waits for the open socket; a cut connection shows as its close.
     socket.on('error', () => undefined);
@@ -147,14 +144,20 @@ class Person {
     return person;
   }
 
-  sendDue(): void {
+  /** Says what should be said by now; true if that is all. */
+  sendDue(): boolean {
     const { packets } = this.#script;
     const playedMs = performance.now() - this.#startedAtMs;
     for (; this.#sentCount < packets.length; this.#sentCount++) {
-      if ((this.#sentCount + 1) * PACKET_MS > playedMs) return;
+      if ((this.#sentCount + 1) * PACKET_MS > playedMs) return false;
       this.#socket.send(packets[this.#sentCount] ?? new Uint8Array(0));
     }
-    this.#speechDone();
+    return true;
+  }
+
+  /** In the middle of a word. */
+  leave(): void {
+    this.#socket.terminate();
   }
 
   async finish(): Promise<Hearing> {

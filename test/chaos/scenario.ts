@@ -26,7 +26,10 @@ export const NOBODY_SPEAKS = {
   ...{ repeated: undefined, wrong: undefined },
 };
 
-/** In tier p. `crowd`: so many people speak that two such rows are short of processors. `machine`: any other row is too much. */
+/**
+ * Of a row as tier p has it. `crowd`: so many people speak that two such rows are short of processors. `machine`: any
+ * other row is too much.
+ */
 export type Load = 'crowd' | 'machine';
 
 export interface Scenario {

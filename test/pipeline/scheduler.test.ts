@@ -170,6 +170,9 @@ describe('scheduler: order', () => {
   });
 });
 
+/** Finals of speakers are longer than their partials by this. */
+const FINAL_SAMPLES = 1_000;
+
 describe('scheduler: whatever happens', () => {
   const step = fc.oneof(
     fc.record({ type: fc.constant('final' as const), deadlineInMs: fc.nat(1_000) }),
@@ -179,13 +182,17 @@ describe('scheduler: whatever happens', () => {
     fc.record({ type: fc.constant('slots' as const), count: fc.nat(2) }),
   );
 
-  it('[SCH60] every final has exactly one outcome, and no free slot is left idle while a final waits', async () => {
+  it('[SCH60] every final has exactly one outcome, and no free slot is left idle while a final waits that may run', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
         const setting = new SchedulerSetting(2);
         const { scheduler, pool, clock } = setting;
-        const speakers = [1, 2, 3, 4].map((samples) => new FakeSource(samples));
+        const speakers = new Map<number, FakeSource>();
+        /** Of finals that speakers have, those still without outcome, by the length of their partials' audio. */
+        const owed = () => [...ended.entries()].filter(([, name]) => !setting.outcomes.has(name));
+        const ended = new Map<number, string>();
         let finalCount = 0;
+        let utteranceCount = 0;
         for (const next of steps) {
           if (next.type === 'final')
             setting.final(`${++finalCount}`, 100, { deadlineInMs: next.deadlineInMs });
@@ -194,21 +201,34 @@ describe('scheduler: whatever happens', () => {
             pool.slotCount = next.count;
             scheduler.pump();
           } else if ('speaker' in next) {
-            const source = speakers[next.speaker];
-            assert(source);
-            // As sessions do: one utterance at a time.
-            scheduler.removeSource(source);
-            if (next.type === 'speak') scheduler.addSource(source);
+            // As sessions do: one utterance at a time, whose final has its strikes.
+            const source = speakers.get(next.speaker);
+            if (source !== undefined) {
+              scheduler.removeSource(source);
+              speakers.delete(next.speaker);
+              const { samples = 0, strikes } = source;
+              ended.set(samples, `${++finalCount}`);
+              setting.final(`${finalCount}`, FINAL_SAMPLES + samples, { strikes });
+            }
+            if (next.type === 'speak') {
+              const utterance = new FakeSource(++utteranceCount);
+              speakers.set(next.speaker, utterance);
+              scheduler.addSource(utterance);
+            }
           } else {
             const running = pool.running[next.index];
             if (next.type === 'succeed') running?.succeed(hypothesisOf('text'));
             else running?.fail(next.type === 'die' ? 'worker_died' : 'invalid_pcm');
           }
           await settle();
-          assert(scheduler.finalCount === 0 || pool.freeCount === 0);
+          if (pool.freeCount === 0) continue;
+          const running = pool.running.map(({ job }) => job.pcm.length);
+          const waiting = owed().filter(([samples]) => !running.includes(FINAL_SAMPLES + samples));
+          assert.equal(scheduler.finalCount, waiting.length);
+          for (const [samples] of waiting) assert(running.includes(samples), 'what it waits for runs');
         }
         pool.slotCount = 2;
-        for (const source of speakers) scheduler.removeSource(source);
+        for (const source of speakers.values()) scheduler.removeSource(source);
         scheduler.pump();
         await setting.succeedAll();
         assert.equal(setting.outcomes.size, finalCount);

@@ -7,9 +7,20 @@ import {
   JOB_DEATH_MAX_COUNT,
   JOB_DEATH_SETBACK_MS,
 } from '../../pipeline/limits.ts';
+import { Strikes } from '../../pipeline/strikes.ts';
 import { settle } from '../support/fake_clock.ts';
 import { FakeSource, INTERVAL_MS, SchedulerSetting } from '../support/scheduler_setting.ts';
 import { hypothesisOf } from '../support/scripted_pool.ts';
+
+/** Of an utterance that has cost as many workers as it may. */
+function condemned(): Strikes {
+  const strikes = new Strikes();
+  for (let i = 0; i < JOB_DEATH_MAX_COUNT; i++) {
+    strikes.begin();
+    strikes.end('charged');
+  }
+  return strikes;
+}
 
 describe('scheduler: failures', () => {
   it('[SCH20] a final whose worker died is tried once more and then delivered once', async () => {
@@ -98,7 +109,7 @@ describe('scheduler: failures', () => {
     assert.deepEqual(setting.started, [1, 3, 2]);
   });
 
-  it('[SCH34] a final that a partial condemns while it waits is told so at once, and waits for no slot', async () => {
+  it('[SCH36] a final that a partial condemns while it waits is told so at once, without a slot', async () => {
     const setting = new SchedulerSetting(2);
     const source = new FakeSource(1);
     setting.scheduler.addSource(source);
@@ -117,7 +128,43 @@ describe('scheduler: failures', () => {
     assert.equal(setting.outcomes.get('good'), undefined, 'of those that came later');
   });
 
-  it('[SCH35] partials of an utterance cost two workers at most, excused or not: the other tries are left to its final', async () => {
+  it('[SCH36] one that is condemned when nobody waits for it any more is no lost utterance, and poison all the same', () => {
+    const setting = new SchedulerSetting();
+    setting.final('a', 1);
+    setting.final('left', 2, { strikes: condemned(), isWanted: () => false });
+    assert.deepEqual(setting.outcomes.get('left'), ['poison']);
+    const count = (outcome: 'aborted' | 'failed') =>
+      setting.telemetry.total('jobs_total', { kind: 'final', outcome });
+    assert.deepEqual([count('aborted'), count('failed')], [1, 0]);
+    setting.final('the same again', 2);
+    assert.deepEqual(setting.outcomes.get('the same again'), ['poison']);
+  });
+
+  it('[SCH36] whoever is told so may submit, leave and close in answer', async () => {
+    const setting = new SchedulerSetting(0);
+    const { scheduler, clock, pool } = setting;
+    const [leaving, staying] = [new FakeSource(1), new FakeSource(2)];
+    for (const source of [leaving, staying]) scheduler.addSource(source);
+    pool.slotCount = 2;
+    const failed = (): void => {
+      setting.final('in answer', 3);
+      scheduler.removeSource(leaving);
+    };
+    setting.final('poison', 4, { strikes: condemned(), failed });
+    assert.deepEqual([setting.outcomes.get('poison'), setting.started], [['poison'], [3]]);
+    await setting.succeedAll();
+    assert.deepEqual(setting.outcomes.get('in answer'), ['text']);
+    assert.equal(clock.timerCount, 1, 'the partial of who stays');
+    setting.final('poison too', 5, {
+      strikes: condemned(),
+      failed: () => {
+        scheduler.close();
+      },
+    });
+    assert.equal(clock.timerCount, 0);
+  });
+
+  it('[SCH35] partials and early finals of an utterance cost two workers at most, excused or not: the other tries are left to its final', async () => {
     const setting = new SchedulerSetting();
     setting.pool.isDisturbed = true;
     const source = new FakeSource(1);

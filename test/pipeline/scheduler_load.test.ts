@@ -174,7 +174,7 @@ describe('scheduler: load', () => {
     assert(scheduler.isOverloaded, 'although it has cost two workers');
   });
 
-  it('[SCH43] a final that another job of its utterance could cost its last try waits for that, not for a slot', async () => {
+  it('[SCH36] a final that another job of its utterance could cost its last try waits for that job, and is not late meanwhile', async () => {
     const setting = new SchedulerSetting(2);
     const { scheduler, clock, pool } = setting;
     const source = new FakeSource(1);

@@ -1,5 +1,6 @@
 /** The real audio path and the real recogniser in the test's own process, for runs at the speed of the machine. */
 import { loadRecogniser } from '../../models/recogniser.ts';
+import { readSileroGraph } from '../../models/silero_graph.ts';
 import type { TrackSettings } from '../../pipeline/audio_messages.ts';
 import type { AudioPool, AudioTrack } from '../../pipeline/audio_pool.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
@@ -37,7 +38,7 @@ export class LocalAudioPool implements AudioPool {
     const modelPath = weightPath('silero-vad-v5', 'silero_vad_v5.onnx');
     const [decoders, detector] = await Promise.all([
       loadDecoderFactory(),
-      loadSilero({ modelPath, threads: 1 }),
+      readSileroGraph(modelPath).then((graph) => loadSilero({ graph, threads: 1 })),
     ]);
     return new LocalAudioPool({ decoders, detector, segmenters: SILERO_SEGMENTERS });
   }

@@ -46,7 +46,7 @@ export interface RealServer extends RunningServer {
   readonly log: KeptLog;
 }
 
-/** Settings for who speaks alone, and needs nobody to take over: each process more costs its start. */
+/** One worker of each kind, for tests in which nobody has to take over: each process more costs its start. */
 export const FEW_WORKERS = {
   audioWorkers: 1,
   audioSpares: 0,

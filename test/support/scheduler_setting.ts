@@ -51,6 +51,9 @@ interface FinalTraits {
   readonly deadlineInMs?: number;
   /** Of the utterance that it ends. */
   readonly strikes?: Strikes;
+  readonly isWanted?: () => boolean;
+  /** Called when it is told that it has failed. */
+  readonly failed?: () => void;
 }
 
 /** A scheduler on a pool whose jobs the test settles. */
@@ -78,13 +81,13 @@ export class SchedulerSetting {
   final(
     name: string,
     samples: number,
-    { deadlineInMs = FINAL_OBJECTIVE_MS, strikes }: FinalTraits = {},
+    { deadlineInMs = FINAL_OBJECTIVE_MS, strikes, isWanted = () => true, failed }: FinalTraits = {},
   ): void {
     const note = (outcome: string): void => {
       this.outcomes.set(name, [...(this.outcomes.get(name) ?? []), outcome]);
     };
     this.scheduler.submitFinal({
-      isWanted: () => true,
+      isWanted,
       audio: audioOf(samples, strikes),
       deadlineAtMs: this.clock.nowMs() + deadlineInMs,
       done: (hypothesis) => {
@@ -92,6 +95,7 @@ export class SchedulerSetting {
       },
       failed: (error: TranscriptionError) => {
         note(error.code);
+        failed?.();
       },
     });
   }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { readSileroGraph } from '../../models/silero_graph.ts';
 import { FRAME_SAMPLES, msToSamples, toFloatPcm } from '../../pipeline/audio.ts';
 import type { JudgedFrame, SegmenterEvent, VoiceDetector } from '../../pipeline/contracts.ts';
 import { VOICE_BATCH_MAX_COUNT } from '../../pipeline/limits.ts';
@@ -15,6 +17,7 @@ const SENTENCE = 'the birch canoe slid on the smooth planks';
 const OTHER_SENTENCE = 'glue the sheet to the background';
 const WORDS = ['yes', 'no', 'stop', 'two'];
 
+let graph: Uint8Array;
 let detector: VoiceDetector;
 before(async () => {
   // Spoken here, one after the other, and from memory in the tests: on Node 20 a garbage collection of the tests'
@@ -23,7 +26,8 @@ before(async () => {
     for (const text of [SENTENCE, ...WORDS]) await synthesise(text, { voice });
   }
   await synthesise(OTHER_SENTENCE);
-  detector = await loadSilero({ modelPath, threads: 1 });
+  graph = await readSileroGraph(modelPath);
+  detector = await loadSilero({ graph, threads: 1 });
 });
 after(() => detector.close());
 
@@ -46,6 +50,26 @@ async function judgeTogether(
     judged.forEach((probability, stream) => probabilities[stream]?.push(probability));
   }
   return { probabilities, states };
+}
+
+/** Probabilities of a stream, frame by frame, and the recurrent state at the end, from the graph as it is published. */
+async function publishedJudgement(
+  published: InferenceSession,
+  pcm: Float32Array,
+): Promise<{ probabilities: Float32Array; state: Float32Array }> {
+  const padded = Float32Array.from([...new Float32Array(64), ...pcm]);
+  const probabilities: number[] = [];
+  let state = new Float32Array(256);
+  for (let at = 0; at + FRAME_SAMPLES <= pcm.length; at += FRAME_SAMPLES) {
+    const { output, stateN } = await published.run({
+      input: new Tensor('float32', padded.subarray(at, at + 64 + FRAME_SAMPLES), [1, 64 + FRAME_SAMPLES]),
+      state: new Tensor('float32', state, [2, 1, 128]),
+      sr: new Tensor('int64', [16_000n], []),
+    });
+    probabilities.push(Number(output?.data[0]));
+    state = Float32Array.from(stateN?.data as Float32Array);
+  }
+  return { probabilities: Float32Array.from(probabilities), state };
 }
 
 function energyOf(frame: Int16Array): number {
@@ -142,6 +166,25 @@ describe('what is speech', () => {
   });
 });
 
+describe('the graph', () => {
+  it('[VAD8] what is judged is what the published graph makes of it, to a hundred thousandth', async () => {
+    const published = await InferenceSession.create(modelPath);
+    const spoken = await Promise.all(VOICES.map((voice) => synthesise(SENTENCE, { voice })));
+    const noises = [-20, -60].map((dbfs) => whiteNoise({ durationMs: 2_000, dbfs, seed: 7 }));
+    const loud = whiteNoise({ durationMs: 2_000, dbfs: 0, seed: 8 });
+    for (const pcm of [...spoken, ...noises, loud, silence(2_000)]) {
+      const { probabilities, states } = await judgeTogether([pcm]);
+      const expected = await publishedJudgement(published, toFloatPcm(pcm));
+      const worst = (some: readonly number[], others: Float32Array): number =>
+        some.reduce((most, value, at) => Math.max(most, Math.abs(value - (others[at] ?? NaN))), 0);
+      assert.equal(probabilities[0]?.length, expected.probabilities.length);
+      assert.ok(worst(probabilities[0], expected.probabilities) < 1e-5);
+      assert.ok(worst([...(states[0] ?? [])].slice(0, 256), expected.state) < 1e-4);
+    }
+    await published.release();
+  });
+});
+
 describe('many streams at once', () => {
   it('[VAD4] a stream gets the same bits alone as in any company', async () => {
     const spoken = await Promise.all(VOICES.map((voice) => synthesise(SENTENCE, { voice })));
@@ -169,7 +212,7 @@ describe('many streams at once', () => {
     const state = detector.createState();
     for (let index = 0; index < 30; index++) await detector.detect([frameAt(pcm, index)], [state]);
     const copy = structuredClone(state);
-    const other = await loadSilero({ modelPath, threads: 1 });
+    const other = await loadSilero({ graph, threads: 1 });
     for (let index = 30; index < 60; index++) {
       const frame = frameAt(pcm, index);
       assert.deepEqual(await other.detect([frame], [copy]), await detector.detect([frame], [state]));
@@ -208,16 +251,16 @@ describe('use', () => {
   });
 
   it('[VAD7] close is idempotent, and after it nothing runs', async () => {
-    const other = await loadSilero({ modelPath, threads: 1 });
+    const other = await loadSilero({ graph, threads: 1 });
     await other.close();
     await other.close();
     await assert.rejects(other.detect([silence(32)], [other.createState()]), { name: 'AssertionError' });
   });
 
   it('[VAD7] weights that cannot be read are an InferenceError', async () => {
-    await assert.rejects(loadSilero({ modelPath: `${modelPath}.missing`, threads: 1 }), {
-      name: 'InferenceError',
-      code: 'internal',
-    });
+    const fault = { name: 'InferenceError', code: 'internal' };
+    await assert.rejects(readSileroGraph(`${modelPath}.missing`), fault);
+    await assert.rejects(readSileroGraph(weightPath('moonshine-tiny-en', 'encoder_model.onnx')), fault);
+    await assert.rejects(loadSilero({ graph: graph.subarray(1), threads: 1 }), fault);
   });
 });
