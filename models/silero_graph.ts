@@ -1,7 +1,7 @@
 /**
  * Silero VAD v5 (github.com/snakers4/silero-vad, MIT) for many streams at once: the arithmetic of the published graph,
- * as a few matrix products over all of them. Measured on one thread: a frame takes 0.31 of the published graph's time
- * in a batch of 31, and half of it alone.
+ * as a few matrix products over all of them. Measured on one thread: a frame takes 0.35 of the published graph's time
+ * in a batch of 31, and 0.65 alone.
  */
 import { readFile } from 'node:fs/promises';
 import { FRAME_SAMPLES, VOICE_STATE_VALUES } from '../pipeline/audio.ts';

@@ -16,7 +16,7 @@ export interface SileroOptions {
  * Session options for a worker process: no thread spins, because the worker next door needs the core. The memory
  * pattern is off because it is planned anew for every batch size.
  */
-function sessionOptions(threads: number): InferenceSession.SessionOptions {
+export function sessionOptions(threads: number): InferenceSession.SessionOptions {
   return {
     executionProviders: ['cpu'],
     intraOpNumThreads: threads,
