@@ -1,8 +1,6 @@
 /** Writes ONNX graphs node by node. */
-import onnxProto, { type onnx as Onnx } from 'onnx-proto';
 import { toFloat16 } from './float16.ts';
-
-const { onnx } = onnxProto;
+import { onnx, type Onnx } from './onnx_messages.ts';
 
 /** Element types of ONNX tensors (`TensorProto.DataType`). */
 export const ELEMENT = {

@@ -2,10 +2,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import onnxProto, { type onnx as Onnx } from 'onnx-proto';
 import { ELEMENT, type WeightType } from './graph_builder.ts';
-
-const { onnx } = onnxProto;
+import { onnx, type Onnx } from './onnx_messages.ts';
 
 /**
  * A weight matrix in 8 bits, as the published graphs hold it: `weight[k][n] = (bytes[k × columns + n] − zeroPoint) ×
@@ -30,11 +28,11 @@ export interface Kernel {
 export function kernelMatrix({ dims, elements }: Kernel): Float32Array {
   const [outputs = 0, channels = 0, size = 0] = dims;
   const matrix = new Float32Array(elements.length);
-  for (const [at, weight] of elements.entries()) {
-    const [output, rest] = [Math.floor(at / (channels * size)), at % (channels * size)];
-    const [channel, tap] = [Math.floor(rest / size), rest % size];
-    matrix[(tap * channels + channel) * outputs + output] = weight;
-  }
+  let at = 0;
+  for (let output = 0; output < outputs; output++)
+    for (let channel = 0; channel < channels; channel++)
+      for (let tap = 0; tap < size; tap++)
+        matrix[(tap * channels + channel) * outputs + output] = elements[at++] ?? NaN;
   return matrix;
 }
 
