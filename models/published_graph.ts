@@ -18,14 +18,14 @@ export interface QuantisedMatrix {
   readonly zeroPoints: Uint8Array;
 }
 
-/** The kernel of a convolution, or another tensor of weights: `dims` of a kernel are `[outputs, channels, size]`. */
-export interface Kernel {
+/** Weights in float numbers. Of the kernel of a convolution `dims` are `[outputs, channels, size]`. */
+export interface FloatWeights {
   readonly dims: readonly number[];
   readonly elements: Float32Array;
 }
 
 /** A kernel `[outputs, channels, size]` as the matrix `[size × channels, outputs]`. */
-export function kernelMatrix({ dims, elements }: Kernel): Float32Array {
+export function kernelMatrix({ dims, elements }: FloatWeights): Float32Array {
   const [outputs = 0, channels = 0, size = 0] = dims;
   const matrix = new Float32Array(elements.length);
   let at = 0;
@@ -111,7 +111,7 @@ export class PublishedGraph {
   }
 
   /** The kernel of a convolution; published in 8 bits with one scale and a float offset. */
-  kernel(name: string): Kernel {
+  kernel(name: string): FloatWeights {
     const tensor = this.#constants.get(`${name}.weight_quantized`);
     assert(tensor?.dataType === ELEMENT.int8, `the graph has no kernel ${name} in 8 bits`);
     const [scale = NaN] = this.floats(`${name}.weight_scale`);
@@ -120,11 +120,11 @@ export class PublishedGraph {
     return { dims: (tensor.dims ?? []).map(Number), elements };
   }
 
-  /** The float weights that a node writes as a constant, also one in a branch: under the name of its output. */
-  written(output: string): Kernel {
+  /** The float weights that a constant node, also one in a branch, has for this output. */
+  constantOf(output: string): FloatWeights {
     const node = this.#nodes.find((each) => each.opType === 'Constant' && each.output?.[0] === output);
     const tensor = node?.attribute?.[0]?.t;
-    assert(tensor?.dataType === ELEMENT.float, `no node of the graph writes the weights ${output}`);
+    assert(tensor?.dataType === ELEMENT.float, `the graph has no constant ${output}`);
     return { dims: (tensor.dims ?? []).map(Number), elements: floatsOf(tensor) };
   }
 
@@ -184,9 +184,10 @@ export async function readPublishedGraphs(options: {
   };
 }
 
-async function readPublished(path: string, wantedSha256: string): Promise<PublishedGraph> {
+/** Reads one file. Rejects unless it is the one that was published. */
+export async function readPublished(path: string, wantedSha256: string): Promise<PublishedGraph> {
   const model = await readFile(path);
   const sha256 = createHash('sha256').update(model).digest('hex');
-  if (sha256 !== wantedSha256) throw new Error('the published graphs are damaged');
+  if (sha256 !== wantedSha256) throw new Error('the published graph is damaged');
   return new PublishedGraph(model);
 }

@@ -15,7 +15,12 @@ import {
 } from './moonshine_facts.ts';
 import { ResidualStream, rotaryTables } from './moonshine_layers.ts';
 import { crossProjections } from './prepared_encoder.ts';
-import { type Kernel, kernelMatrix, type PublishedGraph, type PublishedGraphs } from './published_graph.ts';
+import {
+  type FloatWeights,
+  kernelMatrix,
+  type PublishedGraph,
+  type PublishedGraphs,
+} from './published_graph.ts';
 import { joinColumns } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
@@ -26,7 +31,7 @@ const SETTLED = 'settled';
 function convolution(
   graph: GraphBuilder,
   input: Value,
-  { kernel, stride }: { readonly kernel: Kernel; readonly stride: number },
+  { kernel, stride }: { readonly kernel: FloatWeights; readonly stride: number },
 ): Value {
   const [outputs = 0, channels = 0, size = 0] = kernel.dims;
   const taps = Array.from({ length: size }, (_, tap) => {

@@ -18,7 +18,7 @@ export interface FinalRequest {
   readonly audio: JobAudio;
   /** On the clock: finals are run in the order of it, but for those whose utterance has cost workers. */
   readonly deadlineAtMs: number;
-  /** False when nobody waits for the text any more; a job that has not begun is then dropped, condemned or not. */
+  /** False when nobody waits for the text any more; a job that has not begun is then dropped. */
   readonly isWanted: () => boolean;
   /** A slot has taken it; called again when it is run again. */
   readonly started?: () => void;

@@ -1,7 +1,7 @@
 /**
- * Decides which job runs next. Finals before early finals before partials; among finals the earliest deadline, but later
- * those whose utterance has cost workers; among the others the utterance that has waited longest, always with its newest
- * audio.
+ * Decides which job runs next. Finals before early finals before partials; among finals the earliest deadline, but
+ * later those whose utterance has cost workers; among the others the utterance that has waited longest, always with its
+ * newest audio.
  * Nothing waits for a timer while a slot is free and something is due.
  */
 import { samplesToMs } from './audio.ts';
@@ -85,8 +85,9 @@ export class Scheduler {
   }
 
   /**
-   * How long the final that has waited longest for its present try has waited, in ms; 0 if none waits. Early ones count, those
-   * that an utterance which has ended waits for included. What a death costs its own final is no load (`FinalQueue`).
+   * How long the final that has waited longest for its present try has waited, in ms; 0 if none waits. Early ones count,
+   * those that an utterance which has ended waits for included. What a death costs its own final is no load
+   * (`FinalQueue`).
    */
   get finalWaitMs(): number {
     return this.#ageMs(Math.min(this.#lateSinceMs, ...this.#awaited.values()));
@@ -245,11 +246,16 @@ export class Scheduler {
     failed(new InferenceError('unavailable', 'nobody waits for it any more'));
   }
 
-  #condemn({ audio, isWanted, failed }: FinalRequest, strikes: Strikes): void {
-    const outcome = isWanted() ? 'failed' : 'aborted';
-    this.#options.telemetry.count('jobs_total', { kind: 'final', outcome });
+  #condemn(request: FinalRequest, strikes: Strikes): void {
+    const { audio, failed } = request;
+    this.#countLost(request);
     this.#poisonMemory.condemn(audio.pcm, strikes.deathCount);
     failed(new InferenceError('poison', 'workers ended on this audio; it is not tried again'));
+  }
+
+  #countLost({ isWanted }: FinalRequest): void {
+    const outcome = isWanted() ? 'failed' : 'aborted';
+    this.#options.telemetry.count('jobs_total', { kind: 'final', outcome });
   }
 
   #refuse({ failed }: FinalRequest): void {
@@ -299,7 +305,7 @@ export class Scheduler {
       this.#finals.add({ ...final, queuedAtMs: this.#options.clock.nowMs() });
       return;
     }
-    telemetry.count('jobs_total', { kind: 'final', outcome: 'failed' });
+    this.#countLost(final.request);
     const failure =
       error instanceof TranscriptionError
         ? error

@@ -10,7 +10,7 @@ import { whiteNoise } from '../support/sound.ts';
 import { weightPath } from '../support/weights.ts';
 import { machineLine, median, processorMs } from './processor_time.ts';
 
-const STREAM_COUNTS = [1, 2, 4, 8, 16, 31];
+const STREAM_COUNTS = [1, 2, 4, 8, 16, 32, 64];
 const ROUNDS = 15;
 const FRAMES_PER_ROUND = 600;
 

@@ -92,7 +92,9 @@ export async function writeScripts(
  */
 export async function speak(serverUrl: string, scripts: readonly Script[]): Promise<readonly Hearing[]> {
   const url = `${serverUrl.replace('http', 'ws')}/v1/stream?encoding=opus`;
+  const people = new Set<Person>();
   const speaking = new Map<Person, () => void>();
+  let isOver = false;
   const timer = setInterval(() => {
     for (const [person, hasSpoken] of speaking) {
       if (!person.sendDue()) continue;
@@ -102,14 +104,18 @@ export async function speak(serverUrl: string, scripts: readonly Script[]): Prom
   }, 10);
   const hear = async (script: Script): Promise<Hearing> => {
     const person = await patiently(() => Person.connect(url, script));
+    people.add(person);
+    // Somebody else could not be let in.
+    if (isOver) person.leave();
     await new Promise<void>((hasSpoken) => speaking.set(person, hasSpoken));
     return person.finish();
   };
   try {
     return await Promise.all(scripts.map(hear));
   } finally {
+    isOver = true;
     clearInterval(timer);
-    for (const person of speaking.keys()) person.leave();
+    for (const person of people) person.leave();
   }
 }
 
