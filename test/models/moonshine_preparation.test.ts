@@ -156,7 +156,7 @@ describe('Moonshine, prepared graphs', () => {
     const decoder = createHash('sha256').update(bytes).digest('hex');
     for (const [digest, fault] of [
       [decoder, /published graphs are used/],
-      ['0'.repeat(64), /published graphs are used as they are: the published graphs are damaged/],
+      ['0'.repeat(64), /published graphs are used as they are: the published graph is damaged/],
     ] as const) {
       const { warning, ...files } = await prepare({ ...damaged, published: { encoder, decoder: digest } });
       assert.deepEqual(files, damaged);
