@@ -148,13 +148,16 @@ class SileroBuilder {
 /**
  * The graph to load for a detector, from the file that was published: `frames` int16 `[streams, 512]` and `states` float
  * `[streams, VOICE_STATE_VALUES]` in, `probabilities` float `[streams, 1]` and `next_states` like `states` out. Throws
- * `InferenceError` (`internal`) if the file cannot be read or is not the one in the catalogue.
+ * `InferenceError` (`internal`), which names the file and says what to do, if it cannot be read or is not the one in the
+ * catalogue.
  */
 export async function readSileroGraph(path: string): Promise<Uint8Array> {
   try {
-    const [{ sha256 } = { sha256: '' }] = SILERO_VAD_V5.files;
-    return new SileroBuilder(await readPublished(path, sha256)).build();
+    const [file] = SILERO_VAD_V5.files;
+    assert(file, 'the catalogue has the file');
+    return new SileroBuilder(await readPublished(path, file.sha256)).build();
   } catch (cause) {
-    throw new InferenceError('internal', 'cannot read the voice detector', { cause });
+    const remedy = `run "earwitness models pull ${SILERO_VAD_V5.id}"`;
+    throw new InferenceError('internal', `cannot read the voice detector ${path} (${remedy})`, { cause });
   }
 }
