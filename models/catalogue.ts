@@ -163,6 +163,11 @@ export function findRecogniser(id: string): MoonshineEntry {
   throw new ConfigError('bad_config', `unknown recogniser "${id}": the catalogue has ${idsOf(recognisers)}`);
 }
 
+/** What fetches a model's files again where they are missing or damaged. */
+export function pullCommand({ id }: ModelEntry, modelsDir: string): string {
+  return `earwitness models pull ${id} --models-dir ${modelsDir}`;
+}
+
 function idsOf(entries: readonly ModelEntry[]): string {
   return entries.map((entry) => entry.id).join(', ');
 }

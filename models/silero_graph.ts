@@ -5,9 +5,11 @@
  * 0.35 of the published graph’s time among 32, and 0.6 alone. The start of a worker takes 15 ms more.
  */
 import assert from 'node:assert/strict';
+import { dirname } from 'node:path';
 import { FRAME_SAMPLES, VOICE_STATE_VALUES } from '../pipeline/audio.ts';
 import { InferenceError } from '../pipeline/errors.ts';
-import { SILERO_VAD_V5 } from './catalogue.ts';
+import { pullCommand, SILERO_VAD_V5 } from './catalogue.ts';
+import { convolution } from './convolution.ts';
 import { ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
 import { kernelMatrix, type PublishedGraph, readPublished } from './published_graph.ts';
 
@@ -24,7 +26,6 @@ const WINDOW_COUNT = (CONTEXT_SAMPLES + FRAME_SAMPLES + PADDING_SAMPLES) / HOP_S
 const BIN_COUNT = HOP_SAMPLES + 1;
 /** Of the convolutions along the windows, each with three taps and a zero on both sides; one position is left. */
 const STRIDES = [1, 2, 2, 1];
-const TAPS = [0, 1, 2];
 /** Of the published graph's two branches the one for 16 kHz. */
 const BRANCH = 'If_0_then_branch__Inline_0__';
 
@@ -89,17 +90,16 @@ class SileroBuilder {
   /** What the convolutions leave of the spectra: `[streams, UNIT_COUNT]`. */
   #convolved(spectra: Value): Value {
     const graph = this.#graph;
-    let [value, count] = [spectra, WINDOW_COUNT];
-    for (const [layer, step] of STRIDES.entries()) {
+    const positionCount = STRIDES.reduce((count, stride) => count / stride, WINDOW_COUNT);
+    assert.equal(positionCount, 1, 'the strides leave one position');
+    let value = spectra;
+    for (const [layer, stride] of STRIDES.entries()) {
       const padded = graph.node('Pad', [value, graph.integers([0, 1, 0, 0, 1, 0])]);
-      const taps = TAPS.map((from) => this.#slice(padded, { axis: 1, from, to: from + count, step }));
-      const windows = graph.node('Concat', taps, { axis: 2 });
       const name = `encoder.${layer}.reparam_conv`;
-      const product = graph.node('MatMul', [windows, this.#matrix(`${name}.weight`)]);
+      const kernel = this.#published.constantOf(`${BRANCH}${name}.weight`);
+      const product = convolution(graph, padded, { kernel, stride });
       value = graph.node('Relu', [graph.node('Add', [product, this.#vector(`${name}.bias`)])]);
-      count /= step;
     }
-    assert.equal(count, 1, 'the strides leave one position');
     return graph.node('Reshape', [value, graph.integers([-1, UNIT_COUNT])]);
   }
 
@@ -157,7 +157,9 @@ export async function readSileroGraph(path: string): Promise<Uint8Array> {
     assert(file, 'the catalogue has the file');
     return new SileroBuilder(await readPublished(path, file.sha256)).build();
   } catch (cause) {
-    const remedy = `run "earwitness models pull ${SILERO_VAD_V5.id}"`;
-    throw new InferenceError('internal', `cannot read the voice detector ${path} (${remedy})`, { cause });
+    const command = pullCommand(SILERO_VAD_V5, dirname(dirname(path)));
+    throw new InferenceError('internal', `cannot read the voice detector ${path} (run "${command}")`, {
+      cause,
+    });
   }
 }

@@ -5,6 +5,7 @@
  * What it makes of the earlier frames is not what the whole encoder would, which lets them attend to what was said
  * after them too. That is good enough for partials and saves most of their cost; finals never come from here.
  */
+import { convolution } from './convolution.ts';
 import { ELEMENT, GraphBuilder, type Value } from './graph_builder.ts';
 import {
   CONVOLUTIONS,
@@ -15,32 +16,12 @@ import {
 } from './moonshine_facts.ts';
 import { ResidualStream, rotaryTables } from './moonshine_layers.ts';
 import { crossProjections } from './prepared_encoder.ts';
-import {
-  type FloatWeights,
-  kernelMatrix,
-  type PublishedGraph,
-  type PublishedGraphs,
-} from './published_graph.ts';
+import { type PublishedGraph, type PublishedGraphs } from './published_graph.ts';
 import { joinColumns } from './quantised_matrix.ts';
 import { productOfTensor } from './quantised_product.ts';
 
 /** Input: how many of the first frames that are worked out are kept. */
 const SETTLED = 'settled';
-
-/** A convolution of `[1, length, channels]` as one product: each row is what one window sees, tap by tap. */
-function convolution(
-  graph: GraphBuilder,
-  input: Value,
-  { kernel, stride }: { readonly kernel: FloatWeights; readonly stride: number },
-): Value {
-  const [outputs = 0, channels = 0, size = 0] = kernel.dims;
-  const taps = Array.from({ length: size }, (_, tap) => {
-    const end = tap === size - 1 ? Number.MAX_SAFE_INTEGER : tap + 1 - size;
-    return graph.node('Slice', [input, ...[[tap], [end], [1], [stride]].map((each) => graph.integers(each))]);
-  });
-  const windows = graph.node('Concat', taps, { axis: 2 });
-  return graph.node('MatMul', [windows, graph.floats([size * channels, outputs], kernelMatrix(kernel))]);
-}
 
 /** The norm over all channels and all time, as a slope and an offset of each channel. */
 interface Norm {

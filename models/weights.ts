@@ -5,7 +5,7 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { ConfigError } from '../pipeline/errors.ts';
-import type { ModelEntry, MoonshineEntry, WeightFile } from './catalogue.ts';
+import { type ModelEntry, type MoonshineEntry, pullCommand, type WeightFile } from './catalogue.ts';
 import { digestFile } from './checksum.ts';
 import { adoptAbandoned, createDownloadFolder, removeDownloadFolder } from './download_folder.ts';
 import { makeFolder } from './new_folder.ts';
@@ -95,10 +95,7 @@ export async function verifyModel(entry: ModelEntry, modelsDir: string): Promise
     });
   };
   const wrong = (what: string, faults: string): ConfigError =>
-    new ConfigError(
-      'model_missing',
-      `the ${what} (${faults}): run "earwitness models pull ${entry.id} --models-dir ${modelsDir}"`,
-    );
+    new ConfigError('model_missing', `the ${what} (${faults}): run "${pullCommand(entry, modelsDir)}"`);
   const { state, files } = await modelStatus(entry, modelsDir).catch(unreadable);
   if (state !== 'ready') {
     const faults = files

@@ -74,7 +74,7 @@ export interface Recogniser {
   close(): Promise<void>;
 }
 
-/** Recurrent state of the voice detector for one stream: 256 state values, then 64 samples of context. */
+/** Recurrent state of the voice detector for one stream: `VOICE_STATE_VALUES` numbers. */
 export type VoiceState = Float32Array;
 
 /** Voice-activity detection for many streams at once. Not re-entrant. */

@@ -189,7 +189,6 @@ export class Scheduler {
 
   /** Starts what can be started now; called whenever a slot may have become free. */
   pump(): void {
-    this.#cancelWake?.();
     if (this.#isClosed) return;
     for (const { request, strikes } of this.#finals.takePoison()) this.#condemn(request, strikes);
     while (this.#options.pool.freeCount > 0) {
@@ -432,7 +431,6 @@ export class Scheduler {
   }
 
   #armWake(): void {
-    // Who is told of a failure may have had it armed already.
     this.#cancelWake?.();
     let dueAtMs = Infinity;
     for (const queued of this.#sources.values())

@@ -1,4 +1,5 @@
 /** Audio parts that a test understands by heart, and the real audio worker run inside fake processes. */
+import { VOICE_STATE_VALUES } from '../../pipeline/audio.ts';
 import { AudioWorker } from '../../pipeline/audio_worker.ts';
 import type { AudioReply, AudioRequest } from '../../pipeline/audio_messages.ts';
 import type { TrackParts } from '../../pipeline/audio_track.ts';
@@ -48,7 +49,7 @@ class ScriptedDetector implements VoiceDetector {
   #callCount = 0;
 
   createState(): Float32Array {
-    return new Float32Array(320);
+    return new Float32Array(VOICE_STATE_VALUES);
   }
 
   /** Every third call takes a turn of the event loop: messages come in between, as they do while a model runs. */

@@ -275,7 +275,8 @@ describe('use', () => {
     await writeFile(join(folder, 'damaged.onnx'), damaged);
     const told = {
       ...fault,
-      message: /voice detector .*damaged\.onnx \(run "earwitness models pull silero-vad-v5"\)/,
+      message:
+        /voice detector .*damaged\.onnx \(run "earwitness models pull silero-vad-v5 --models-dir .+"\)/,
     };
     await assert.rejects(readSileroGraph(join(folder, 'damaged.onnx')), told);
     await assert.rejects(loadSilero({ graph: graph.subarray(1), threads: 1 }), fault);
